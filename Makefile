@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The one Makefile: builds, tests, benches, installs. `make help` lists the targets.
+
+VERSION := 0.1.0
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+LIBDIR ?= $(PREFIX)/lib/colod
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR ?= $(PREFIX)/share/man
+BUILD ?= build
+SAN ?=
+
+# The one place that knows the Debian packages.
+DEB_BUILD := gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libxxhash-dev
+DEB_RUN   := qemu-system-x86 seabios ipxe-qemu
+DEB_TEST  := libcmocka-dev python3 python3-pytest busybox-static cpio iproute2 clang libclang-rt-14-dev \
+	clang-format clang-tidy mandoc procps util-linux
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+PKGS := libsystemd json-c libxxhash
+CC ?= gcc
+CSTD := -std=gnu11 -D_GNU_SOURCE -I. -DCOLOD_VERSION='"$(VERSION)"' -DCOLOD_LIBDIR='"$(LIBDIR)"' \
+	-DCOLOD_SYSCONFDIR='"$(SYSCONFDIR)"'
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wformat=2 -Wimplicit-fallthrough -Wvla -Wno-missing-field-initializers
+OPT ?= -O2 -g
+HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -U_FORTIFY_SOURCE)
+ALL_CFLAGS = $(CSTD) $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
+LDLIBS = $(shell pkg-config --libs $(PKGS)) -lpthread
+
+LIB_SRC := $(wildcard base/*.c qmp-client/*.c) $(filter-out colod/main/%,$(wildcard colod/*/*.c))
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
+MAIN_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard colod/main/*.c))
+CTL_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard colo-ctl/*.c))
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test-*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
+C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+OBJ := $(LIB_OBJ) $(MAIN_OBJ) $(CTL_OBJ)
+
+.PHONY: all help
+all: $(BUILD)/colod $(BUILD)/colo-ctl $(BUILD)/colod-preload.so
+
+help:
+	@echo "all demo check check-unit check-system check-long lint asan tsan fuzz bench install deps clean"
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libcolod.a: $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/colod: $(MAIN_OBJ) $(BUILD)/libcolod.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/colo-ctl: $(CTL_OBJ) $(BUILD)/libcolod.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# Runs inside QEMU: no sanitizer, nothing but libc.
+$(BUILD)/colod-preload.so: preload/preload.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 -g $(WARN) -fPIC -shared -Wl,-z,relro,-z,now -MMD -MP -o $@ $<
+
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(wildcard $(BUILD)/*.d)
+
+include tests/tests.mk

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The QEMU process: started with colod's own arguments added, checked, watched, ended. */
+#ifndef QEMU_QEMU_H
+#define QEMU_QEMU_H
+
+#include "base/loop.h"
+#include "colod/core/config.h"
+#include "colod/core/guest.h"
+
+struct qemu;
+
+/**
+ * struct qemu_handlers - called from the loop
+ * @ready:  QEMU is up, stopped (-S), checked and fit for replication; called once
+ * @failed: it did not come up or must be refused; the process has been ended. Called instead of @ready.
+ * @exited: it ended after @ready; @how in words ("exit status 1", "killed by signal 9 (KILL)")
+ *          A lost QMP connection of a living QEMU comes here too, after QEMU has been killed: a guest that
+ *          cannot be commanded cannot be protected.
+ */
+struct qemu_handlers {
+	void (*ready)(void *arg);
+	void (*failed)(void *arg, const struct err *reason);
+	void (*exited)(void *arg, const char *how);
+};
+
+/**
+ * qemu_start() - launch QEMU as @c says and bring it to @ready; @kind decides whether a userfaultfd is
+ * fetched from it. Returns at once; errors that are known at once (binary not found, colliding argument,
+ * no memory) come as the return value.
+ */
+int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum track_kind kind,
+	       const struct qemu_handlers *h, void *arg, struct err *e);
+
+const struct guest *qemu_guest(const struct qemu *q);
+
+/** qemu_quit() - ask QEMU to end (QMP quit), SIGKILL after @grace_ms; @exited follows. */
+void qemu_quit(struct qemu *q, uint32_t grace_ms);
+
+/** qemu_free() - forget it; a process that still runs is left running. */
+void qemu_free(struct qemu *q);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Asynchronous QMP client without I/O: bytes and time go in, bytes and callbacks come out. */
+#ifndef QMP_CLIENT_H
+#define QMP_CLIENT_H
+
+#include "base/err.h"
+#include "base/list.h"
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct qmp_client;
+
+/**
+ * struct qmp_reply - the end of a command; valid only during the callback
+ * @status:    0, -EREMOTEIO (QEMU answered with an error), -ETIMEDOUT (deadline passed; a late
+ * reply is dropped), -ECONNRESET (connection gone), -EPROTO (QEMU talked garbage)
+ * @ret:       the "return" member, borrowed; NULL unless @status is 0
+ * @err_class: QMP error class, NULL unless -EREMOTEIO
+ * @desc:      human-readable reason for every status but 0, carried whole
+ */
+struct qmp_reply {
+	int status;
+	struct json_object *ret;
+	const char *err_class;
+	const char *desc;
+};
+
+typedef void (*qmp_reply_fn)(void *arg, const struct qmp_reply *r);
+
+/**
+ * struct qmp_cmd - a command to send
+ * @name:       QMP command name
+ * @args:       arguments object or NULL; the reference is taken over by qmp_client_send(), also on
+ * error
+ * @fd:         descriptor to pass with the command (SCM_RIGHTS), or -1; duplicated by the kernel,
+ * the caller keeps it and may close it after the reply
+ * @timeout_ms: deadline for the reply, 0 for QMP_DEFAULT_TIMEOUT_MS
+ * @oob:        run out of band ("exec-oob"); refused with -ENOTSUP when QEMU did not offer it
+ * @fn, @arg:   called exactly once, never from within qmp_client_send(); fn may be NULL
+ */
+struct qmp_cmd {
+	const char *name;
+	struct json_object *args;
+	int fd;
+	uint32_t timeout_ms;
+	bool oob;
+	qmp_reply_fn fn;
+	void *arg;
+};
+
+#define QMP_DEFAULT_TIMEOUT_MS 10000
+
+/**
+ * struct qmp_client_ops - what the client needs from its surroundings
+ * @write:  queue @len bytes for the socket, with @fd attached to the first of them unless -1; 0 or
+ * -errno. Commands written back to back in one loop turn may leave in one packet.
+ * @ready:  greeting and capabilities negotiation are done; commands sent before are sent now
+ * @closed: the connection is unusable (after every pending command got its callback)
+ */
+struct qmp_client_ops {
+	int (*write)(void *arg, const void *buf, size_t len, int fd);
+	void (*ready)(void *arg);
+	void (*closed)(void *arg, const struct err *reason);
+};
+
+/** struct qmp_version - from the greeting, e.g. 7.2.22. */
+struct qmp_version {
+	int major, minor, micro;
+};
+
+int qmp_client_new(struct qmp_client **out, const struct qmp_client_ops *ops, void *arg);
+void qmp_client_free(struct qmp_client *c);
+
+/** qmp_client_feed() - bytes from QEMU, in any split, at time @now_us. */
+void qmp_client_feed(struct qmp_client *c, const void *buf, size_t len, uint64_t now_us);
+
+/** qmp_client_eof() - the connection ended; @reason as for ops->closed. */
+void qmp_client_eof(struct qmp_client *c, const struct err *reason);
+
+/** qmp_client_tick() - expire deadlines at @now_us. Returns the next deadline, UINT64_MAX for none.
+ */
+uint64_t qmp_client_tick(struct qmp_client *c, uint64_t now_us);
+
+/** qmp_client_send() - 0 when the callback will come, else -errno and it will not. */
+int qmp_client_send(struct qmp_client *c, const struct qmp_cmd *cmd, uint64_t now_us);
+
+/**
+ * qmp_client_run_job() - start a job command (its args must hold "job-id") and wait for its end
+ * through JOB_STATUS_CHANGE; then fetch its error and dismiss it. @cmd->timeout_ms bounds the
+ * whole. cmd->fn is called once: status 0 when the job concluded without error.
+ */
+int qmp_client_run_job(struct qmp_client *c, const struct qmp_cmd *cmd, uint64_t now_us);
+
+const struct qmp_version *qmp_client_version(const struct qmp_client *c);
+bool qmp_client_is_ready(const struct qmp_client *c);
+
+typedef void (*qmp_event_fn)(void *arg, const char *event, struct json_object *data,
+			     uint64_t timestamp_us);
+
+/**
+ * struct qmp_subscription - intrusive; owned by the subscriber, must outlive its registration
+ * @event: event name, or NULL for every event
+ * @fn:    @data is borrowed and may be NULL; timestamp is QEMU's wall clock in microseconds
+ */
+struct qmp_subscription {
+	struct list link;
+	const char *event;
+	qmp_event_fn fn;
+	void *arg;
+};
+
+void qmp_client_subscribe(struct qmp_client *c, struct qmp_subscription *s);
+void qmp_client_unsubscribe(struct qmp_subscription *s);
+
+#endif
