@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon: connects QEMU, link, checkpoint engine, control socket and the failover machine. */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include "colod/core/config.h"
+#include "colod/core/fsm.h"
+
+/**
+ * daemon_run() - protect the guest of @c until it ends or colod is told to; SIGTERM, SIGINT must be blocked
+ * in all threads. @c may be changed by control commands while it runs.
+ * Returns 0 after an orderly end, -errno with the reason otherwise.
+ */
+int daemon_run(struct config *c, enum role role, struct err *e);
+
+#endif
