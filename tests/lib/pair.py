@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A protected guest: two hosts with a colod and a QEMU each."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from console import Console
+from network import Network
+from waiting import TIMEOUT_S, wait_for
+
+BUILD = pathlib.Path(os.environ.get("COLOD_BUILD", "build")).resolve()
+COLOD = BUILD / "colod"
+COLO_CTL = BUILD / "colo-ctl"
+KERNEL = BUILD / "kernel" / "vmlinuz"
+INITRD = BUILD / "guest" / "initrd.gz"
+QEMUS = {
+    "system": "qemu-system-x86_64",
+    "qemu10": str(BUILD / "qemu10" / "qemu-system-x86_64"),
+}
+PORT = 7700
+TAIL_LINES = 60
+
+
+@dataclasses.dataclass
+class Guest:
+    """What the virtual machine is made of; the same on both hosts."""
+
+    append: str = "dirty=32,5"
+    machine: str = "q35"
+    extra: str = ""
+
+    def qemu_args(self, console):
+        return (f"-machine {self.machine} -accel tcg -cpu max -nodefaults -vga none"
+                f" -kernel {KERNEL} -initrd {INITRD}"
+                f' -append "console=ttyS0 quiet {self.append}"'
+                f" -device pvpanic {console.qemu_args()} {self.extra}").strip()
+
+
+def alive(pid):
+    """Whether the process runs (a zombie does not)."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+class CtlError(Exception):
+    """colo-ctl refused: its exit code and its words."""
+
+    def __init__(self, code, text):
+        super().__init__(f"colo-ctl exit code {code}: {text}")
+        self.code, self.text = code, text
+
+
+class Node:
+    """colod on one host, with its configuration, its QEMU and the guest's console there."""
+
+    def __init__(self, host, folder, listen, peer, qemu, guest):
+        self.host, self.folder, self.guest = host, folder, guest
+        self.run_dir = folder / "run"
+        folder.mkdir(parents=True)
+        self.console = Console(folder)
+        self.config = {
+            "name": "vm",
+            "listen": listen,
+            "peer": peer,
+            "qemu": qemu,
+            "qemu_args": guest.qemu_args(self.console),
+            "memory": "128M",
+            "runtime_dir": str(self.run_dir),
+            "log_level": "debug",
+        }
+        self.config_path = folder / "vm.conf"
+        self.log_path = folder / "log"
+        self.proc = None
+
+    # -- life
+
+    def start(self, role):
+        self.console.set_aside()
+        self.config_path.write_text(
+            "".join(f"{key} = {value}\n" for key, value in self.config.items()))
+        with open(self.log_path, "ab") as log:
+            self.proc = self.host.popen(
+                [COLOD, f"--{role}", "--config", self.config_path],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def assert_runs(self):
+        assert self.proc.poll() is None, (
+            f"colod on {self.folder.name} ended with {self.proc.returncode}")
+
+    def wait_exit(self, timeout=TIMEOUT_S):
+        """Wait for colod to end by itself; its exit code."""
+        wait_for(f"the end of colod on {self.folder.name}",
+                 lambda: self.proc.poll() is not None, timeout)
+        return self.proc.returncode
+
+    def wait_log(self, text):
+        wait_for(f"{text!r} in the log of {self.folder.name}", lambda: text in self.log())
+
+    # -- control
+
+    @property
+    def socket_path(self):
+        return self.run_dir / f"{self.config['name']}.sock"
+
+    def ctl(self, *words, timeout=TIMEOUT_S):
+        """Run colo-ctl with --json and return the answer; CtlError when it is refused."""
+        done = subprocess.run(
+            [COLO_CTL, "--socket", self.socket_path, *words, "--json"],
+            capture_output=True, text=True, timeout=timeout, check=False)
+        if done.returncode not in (0, 4):
+            raise CtlError(done.returncode, done.stderr.strip() or done.stdout.strip())
+        return json.loads(done.stdout)
+
+    def status(self):
+        return self.ctl("status")
+
+    def status_or_none(self):
+        try:
+            return self.status()
+        except (CtlError, ValueError):
+            return None
+
+    def wait_status(self, what, condition, timeout=TIMEOUT_S):
+        """Wait until condition(status) holds; a colod that ended meanwhile is an error at once."""
+        def check():
+            self.assert_runs()
+            status = self.status_or_none()
+            return status if status and condition(status) else None
+
+        return wait_for(f"{what} on {self.folder.name}", check, timeout, interval=0.05)
+
+    def wait_state(self, state, timeout=TIMEOUT_S):
+        return self.wait_status(f"state {state}", lambda s: s["state"] == state, timeout)
+
+    def wait_epoch(self, epoch, timeout=TIMEOUT_S):
+        return self.wait_status(f"epoch {epoch}", lambda s: s["epoch"] >= epoch, timeout)
+
+    def verify(self):
+        """Compare all guest memory of both hosts; the answer, after a check that nothing differs."""
+        answer = self.ctl("verify")
+        assert answer["differing_pages"] == 0, answer
+        assert answer["pages"] > 0, answer
+        return answer
+
+    # -- violence
+
+    def qemu_pid(self):
+        path = self.run_dir / f"{self.config['name']}.pid"
+        return int(path.read_text()) if path.exists() else None
+
+    def kill_qemu(self):
+        os.kill(self.qemu_pid(), signal.SIGKILL)
+
+    def kill_colod(self):
+        self.proc.kill()
+        self.proc.wait()
+
+    def terminate(self):
+        self.proc.send_signal(signal.SIGTERM)
+
+    def dump(self):
+        """The ends of this host's log and console, for the report of a failed test."""
+        for title, text in (("log", self.log()), ("console", self.console.text())):
+            tail = "\n".join(text.split("\n")[-TAIL_LINES:])
+            yield f"{title} of {self.folder.name}", tail
+
+
+class Pair:
+    """Nodes a and b; a starts as the primary."""
+
+    def __init__(self, qemu=QEMUS["system"], guest=None, guest_b=None, ipv6=False, **config):
+        guest = guest or Guest()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="colod-"))
+        try:
+            self.network = Network()
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
+        a, b = self.network.a, self.network.b
+        ends = [f"[{h.v6}]:{PORT}" if ipv6 else f"{h.v4}:{PORT}" for h in (a, b)]
+        self.a = Node(a, self.folder / "a", ends[0], ends[1], qemu, guest)
+        self.b = Node(b, self.folder / "b", ends[1], ends[0], qemu, guest_b or guest)
+        for node in (self.a, self.b):
+            node.config.update(config)
+
+    def start(self):
+        """Both daemons up, the guest protected and booted."""
+        self.a.start("primary")
+        self.b.start("secondary")
+        self.wait_protected()
+        self.wait_booted(self.a)
+        return self
+
+    def wait_protected(self):
+        for node in (self.a, self.b):
+            node.wait_state("colo")
+
+    def wait_booted(self, node):
+        def ticks():
+            node.assert_runs()
+            return len(node.console.ticks()) >= 3
+
+        wait_for(f"the guest to boot on {node.folder.name}", ticks)
+
+    def other(self, node):
+        return self.b if node is self.a else self.a
+
+    def dump(self):
+        for node in (self.a, self.b):
+            yield from node.dump()
+            yield f"status of {node.folder.name}", json.dumps(node.status_or_none(), indent=1)
+
+    def close(self):
+        """End everything, also QEMUs whose colod is gone, and leave nothing behind."""
+        self.network.close()
+        for node in (self.a, self.b):
+            if node.proc:
+                node.proc.kill()
+                node.proc.wait()
+        if os.environ.get("COLOD_TEST_KEEP"):
+            print(f"kept: {self.folder}")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)

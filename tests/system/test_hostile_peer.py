@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Peers that talk garbage, nothing, or too much: the guest runs on and the real peer is served."""
+
+import contextlib
+import random
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from pair import PORT
+
+# Runs inside a namespace: connects, sends argv[3] bytes in hex, waits for the daemon to hang up or a second.
+CLIENT = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
+s.settimeout(1)
+try:
+    s.sendall(bytes.fromhex(sys.argv[3]) * int(sys.argv[4]))
+    while s.recv(65536):
+        pass
+except OSError:
+    pass
+"""
+
+# Runs inside a namespace: accepts everything, says argv[3] bytes in hex, holds all connections open.
+SERVER = """
+import socket, sys, threading
+s = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=16)
+print("up", flush=True)
+held = []
+def serve(c):
+    try:
+        c.sendall(bytes.fromhex(sys.argv[3]) * int(sys.argv[4]))
+        while len(sys.argv) > 5 and c.recv(65536):
+            pass
+    except OSError:
+        pass
+while True:
+    c, _ = s.accept()
+    print("accepted", flush=True)
+    held.append(c)
+    threading.Thread(target=serve, args=(c,), daemon=True).start()
+"""
+
+
+def header(kind, length, magic=0x434F4C4F, version=1):
+    return struct.pack(">IHHI", magic, version, kind, length)
+
+
+HELLO = 1
+WELCOME = 2
+GARBAGE = {
+    "nothing": b"",
+    "random": random.Random(1).randbytes(4096),
+    "text": b"GET / HTTP/1.1\r\n\r\n",
+    "half a header": header(HELLO, 100)[:7],
+    "half a message": header(HELLO, 100) + b"x" * 10,
+    "magic, then garbage": header(HELLO, 200) + random.Random(2).randbytes(200),
+    "empty hello": header(HELLO, 0),
+    "welcome unasked": header(WELCOME, 0),
+    "huge length": header(HELLO, 0xFFFFFFFF) + b"x" * 65536,
+    "unknown type": header(0xFFFF, 4) + b"abcd",
+    "another version": header(HELLO, 4, version=999) + b"abcd",
+    "pages before hello": header(19, 1000) + bytes(1000),
+}
+
+
+def attack(attacker, address, data, repeat=1):
+    done = attacker.run([sys.executable, "-c", CLIENT, address, str(PORT), data.hex(), str(repeat)],
+                        timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@contextlib.contextmanager
+def impostor(host, address, data, repeat=1, *flags):
+    """A process that accepts the daemon's connections in the peer's place."""
+    proc = host.popen([sys.executable, "-u", "-c", SERVER, address, str(PORT), data.hex(),
+                       str(repeat), *flags], stdout=subprocess.PIPE, text=True)
+    try:
+        assert proc.stdout.readline() == "up\n"
+        yield proc
+    finally:
+        proc.kill()
+        proc.wait()
+        proc.stdout.close()
+
+
+@pytest.mark.parametrize("first", ["primary", "secondary"])
+def test_garbage_on_the_listening_port_does_not_keep_the_peer_out(make_pair, first):
+    pair = make_pair()
+    node, other = (pair.a, pair.b) if first == "primary" else (pair.b, pair.a)
+    node.start(first)
+    node.wait_state("setup")
+    for data in GARBAGE.values():
+        attack(other.host, node.host.v4, data)
+    other.start("secondary" if first == "primary" else "primary")
+    pair.wait_protected()
+    pair.wait_booted(pair.a)
+    pair.a.verify()
+
+
+def test_garbage_does_not_disturb_an_established_session(make_pair):
+    pair = make_pair().start()
+    for target, attacker in ((pair.a, pair.b), (pair.b, pair.a)):
+        for data in GARBAGE.values():
+            attack(attacker.host, target.host.v4, data)
+    pair.a.verify()
+    for node in (pair.a, pair.b):
+        assert node.status()["state"] == "colo"
+        assert "to=solo" not in node.log() and "to=failover" not in node.log()
+    pair.a.console.wait_ticks(5)
+    pair.a.console.assert_sound()
+
+
+def test_many_idle_connections_do_not_keep_the_peer_out(make_pair):
+    pair = make_pair()
+    pair.a.start("primary")
+    pair.wait_booted(pair.a)
+    crowd = [pair.b.host.popen([sys.executable, "-c", CLIENT, pair.a.host.v4, str(PORT), "", "1"])
+             for _ in range(20)]
+    pair.b.start("secondary")
+    pair.wait_protected()
+    for proc in crowd:
+        proc.wait()
+
+
+@pytest.mark.parametrize("kind", ["nothing", "random", "magic, then garbage", "huge length"])
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+def test_an_impostor_in_the_peers_place_is_got_rid_of(make_pair, kind, role):
+    pair = make_pair(peer_timeout_ms=500)
+    node, other = (pair.a, pair.b) if role == "primary" else (pair.b, pair.a)
+    with impostor(other.host, other.host.v4, GARBAGE[kind]):
+        node.start(role)
+        node.wait_state("setup")
+        if role == "primary":
+            pair.wait_booted(node)
+            node.console.wait_ticks(10)
+            node.console.assert_sound()
+        assert node.status()["state"] == "setup"
+    other.start("secondary" if role == "primary" else "primary")
+    pair.wait_protected()
+    pair.a.verify()
+
+
+def test_a_flood_is_cut_off(make_pair):
+    """Endless data in place of a hello must not fill the daemon's memory or time."""
+    pair = make_pair()
+    pair.a.start("primary")
+    pair.wait_booted(pair.a)
+    attack(pair.b.host, pair.a.host.v4, header(HELLO, 64) + bytes(64), 200000)
+    pair.a.console.wait_ticks(5)
+    pair.b.start("secondary")
+    pair.wait_protected()
