@@ -10,6 +10,31 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/*
+ * How a written page could be lost, and what keeps it from happening (pm: pagemap-scan, sd: soft-dirty):
+ *
+ * - Write between reading and clearing: pm does both under the page table lock; sd clears only while
+ *   guest and QEMU's I/O stand still.
+ * - Store in progress while a page is protected: it ends before the TLB flush of that call, so a copy
+ *   made afterwards has it, or it faults and is marked. KVM's mappings go with an MMU notifier.
+ * - Reclaim drops the entry and its mark: RAM must be locked (QEMU -overcommit mem-lock=on; checked by
+ *   tracker_open()); huge pages are never reclaimed. Locked RAM also refuses MADV_DONTNEED.
+ * - Page without an entry: arming leaves a marker (pm); an entry made later by a write is marked (both).
+ * - Migration and compaction move locked pages too; the migration entry carries the mark (both).
+ * - khugepaged collapses shared memory: pm keeps markers and such page tables are left alone; sd would
+ *   lose the bits, so tracker_open() refuses unless shared memory has no transparent huge pages.
+ * - fork() of QEMU: the parent's entries keep their marks. What the child writes to RAM is not seen; QEMU's
+ *   children exec at once.
+ * - Remapping by QEMU (after a memory error): pm fails with a clear error; sd sees new entries as written.
+ * - A dead QEMU looks like one that writes nothing: every collect checks that its memory is still there.
+ * - A collect that fails marks every page.
+ *
+ * Not seen, and refused elsewhere: DMA into pages pinned before the protection (O_DIRECT, VFIO);
+ * writes through another mapping of the same memory (vhost-user, virtiofsd); a hole punched into RAM
+ * (balloon): the page turns zero without a write, a later write is seen. With huge pages MADV_DONTNEED
+ * succeeds and drops the marks: QEMU uses it for discards only.
+ */
+
 struct tracker;
 
 /**
@@ -35,13 +60,20 @@ struct tracker_target {
 int tracker_probe(enum track_kind want, uint32_t host_page_bytes, enum track_kind *chosen,
 		  struct err *e);
 
+/**
+ * tracker_open() - prepare tracking of @target (copied) with the mechanism that tracker_probe() chose;
+ * tracker_arm() starts it. -EPERM: RAM is not locked, or may be collapsed into huge pages.
+ */
 int tracker_open(struct tracker **out, enum track_kind kind, const struct tracker_target *target,
 		 struct err *e);
+
+/** tracker_close() - stop tracking; the target may have ended. It can be opened again. NULL is fine. */
 void tracker_close(struct tracker *t);
 
 /**
  * tracker_arm() - forget what was written so far. Every write that begins after the return is seen
  * by a later tracker_collect(); the caller copies all RAM after this, or the guest stands still.
+ * Walks all RAM: too slow for every checkpoint.
  */
 int tracker_arm(struct tracker *t, struct err *e);
 
@@ -53,7 +85,8 @@ int tracker_arm(struct tracker *t, struct err *e);
  * reported is reported. A mechanism that cannot fetch and clear in one step
  * (tracker_is_cumulative()) reports while the guest runs all pages since the last stopped collect,
  * again and again; the caller compares content. Never loses a page. Called from one thread at a
- * time.
+ * time; allocates nothing. On an error all bits are set: what the broken scan forgot is unknown.
+ * -ESRCH: QEMU has ended.
  */
 int tracker_collect(struct tracker *t, bool stopped, struct bitmap *written, struct err *e);
 
