@@ -5,10 +5,15 @@ import itertools
 import os
 import pathlib
 import re
-import signal
+import shutil
 import subprocess
+import tempfile
+
+from processes import alive, kill
 
 PREFIX = "colod-"
+NAMESPACES = pathlib.Path("/run/netns")
+TEMP = pathlib.Path(tempfile.gettempdir())
 _serial = itertools.count(1)
 
 
@@ -18,16 +23,14 @@ def ip(*args):
 
 def processes_in(netns):
     """The processes whose network is the given namespace."""
-    out = subprocess.run(["ip", "netns", "pids", netns], capture_output=True, text=True, check=False)
-    return [int(word) for word in out.stdout.split()]
+    done = subprocess.run(["ip", "netns", "pids", netns], capture_output=True, text=True,
+                          check=False)
+    return [int(word) for word in done.stdout.split()]
 
 
 def kill_all_in(netns):
     for pid in processes_in(netns):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        kill(pid)
 
 
 def remove_namespace(netns):
@@ -37,12 +40,20 @@ def remove_namespace(netns):
 
 
 def sweep():
-    """Remove what a killed test run left behind: the namespaces name the run's process."""
-    folder = pathlib.Path("/run/netns")
-    for path in folder.iterdir() if folder.is_dir() else []:
-        match = re.fullmatch(PREFIX + r"(\d+)-\d+-[ab]", path.name)
-        if match and not pathlib.Path("/proc", match[1]).exists():
+    """Remove what killed test runs left behind; all names contain the run's process."""
+    for path in itertools.chain(NAMESPACES.glob(PREFIX + "*"), TEMP.glob(PREFIX + "*")):
+        match = re.fullmatch(PREFIX + r"(\d+)-.*", path.name)
+        if not match or alive(match[1]):
+            continue
+        if path.parent == NAMESPACES:
             remove_namespace(path.name)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def make_folder():
+    """A folder for one pair's files; the name is short because sockets live in it."""
+    return pathlib.Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=TEMP))
 
 
 class Host:

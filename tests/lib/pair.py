@@ -8,10 +8,9 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import tempfile
 
 from console import Console
-from network import Network
+from network import Network, make_folder
 from waiting import TIMEOUT_S, wait_for
 
 BUILD = pathlib.Path(os.environ.get("COLOD_BUILD", "build")).resolve()
@@ -27,6 +26,11 @@ PORT = 7700
 TAIL_LINES = 60
 
 
+def missing_files():
+    """What `make check-system` builds before it starts the tests, and is not there."""
+    return [str(p) for p in (COLOD, COLO_CTL, KERNEL, INITRD) if not p.exists()]
+
+
 @dataclasses.dataclass
 class Guest:
     """What the virtual machine is made of; the same on both hosts."""
@@ -40,15 +44,6 @@ class Guest:
                 f" -kernel {KERNEL} -initrd {INITRD}"
                 f' -append "console=ttyS0 quiet {self.append}"'
                 f" -device pvpanic {console.qemu_args()} {self.extra}").strip()
-
-
-def alive(pid):
-    """Whether the process runs (a zombie does not)."""
-    try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 class CtlError(Exception):
@@ -129,11 +124,11 @@ class Node:
     def status_or_none(self):
         try:
             return self.status()
-        except (CtlError, ValueError):
+        except (CtlError, ValueError, OSError, subprocess.TimeoutExpired):
             return None
 
     def wait_status(self, what, condition, timeout=TIMEOUT_S):
-        """Wait until condition(status) holds; a colod that ended meanwhile is an error at once."""
+        """Wait until condition(status) holds; it is an error at once when colod ends meanwhile."""
         def check():
             self.assert_runs()
             status = self.status_or_none()
@@ -148,7 +143,7 @@ class Node:
         return self.wait_status(f"epoch {epoch}", lambda s: s["epoch"] >= epoch, timeout)
 
     def verify(self):
-        """Compare all guest memory of both hosts; the answer, after a check that nothing differs."""
+        """Compare all guest memory of both hosts; fail when a page differs."""
         answer = self.ctl("verify")
         assert answer["differing_pages"] == 0, answer
         assert answer["pages"] > 0, answer
@@ -182,7 +177,7 @@ class Pair:
 
     def __init__(self, qemu=QEMUS["system"], guest=None, guest_b=None, ipv6=False, **config):
         guest = guest or Guest()
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="colod-"))
+        self.folder = make_folder()
         try:
             self.network = Network()
         except BaseException:
@@ -230,6 +225,7 @@ class Pair:
                 node.proc.kill()
                 node.proc.wait()
         if os.environ.get("COLOD_TEST_KEEP"):
-            print(f"kept: {self.folder}")
+            kept = self.folder.rename(self.folder.with_name(f"colod-kept-{self.folder.name}"))
+            print(f"kept: {kept}")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)

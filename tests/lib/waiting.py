@@ -8,7 +8,7 @@ TIMEOUT_S = 60
 
 
 def wait_for(what, condition, timeout=TIMEOUT_S, interval=0.02):
-    """Return the first true value of condition(); fail with what was awaited after timeout seconds."""
+    """Return the first true value of condition(); after timeout seconds fail, naming what."""
     end = time.monotonic() + timeout
     while True:
         value = condition()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fixtures of the system tests: pairs of daemons that are always cleaned up, logs of failed tests."""
+"""Fixtures of the system tests: pairs that are always cleaned up, logs of failed tests."""
 
 import os
 import pathlib
@@ -25,6 +25,8 @@ def pytest_sessionstart(session):
     # A terminated run ends like an interrupted one: fixtures clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     network.sweep()
+    if pairs.missing_files():
+        pytest.exit(f"not built: {', '.join(pairs.missing_files())}; run make check-system", 2)
 
 
 def pytest_generate_tests(metafunc):

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from pair import Guest, alive
+from pair import Guest
+from processes import alive
 
 # Back-to-back checkpoints: most kills land in the middle of one.
 CONFIG = {"period_ms": 0, "peer_timeout_ms": 500}
@@ -15,7 +16,7 @@ CUT_TICKS = 2
 
 
 def committed_tick(pair):
-    """A tick that the secondary is known to hold: two more epochs have passed since it was printed."""
+    """A tick that the secondary is known to hold: two epochs have passed since it was printed."""
     node = pair.a
     tick = node.console.last_tick()
     node.wait_epoch(node.status()["epoch"] + 2)

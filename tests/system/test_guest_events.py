@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the guest does to itself: reset, shutdown, panic. None of it is a failover."""
 
-from pair import Guest, alive
+from pair import Guest
+from processes import alive
 
 
 def test_a_guest_reset_is_followed_by_the_secondary(make_pair):

@@ -11,7 +11,8 @@ import pytest
 
 from pair import PORT
 
-# Runs inside a namespace: connects, sends argv[3] bytes in hex, waits for the daemon to hang up or a second.
+# Runs inside a namespace: connects, sends the bytes argv[3] argv[4] times, waits a second at most
+# for the daemon to hang up.
 CLIENT = """
 import socket, sys
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
@@ -24,7 +25,7 @@ except OSError:
     pass
 """
 
-# Runs inside a namespace: accepts everything, says argv[3] bytes in hex, holds all connections open.
+# Runs inside a namespace: accepts everything, says the bytes argv[3], holds all connections open.
 SERVER = """
 import socket, sys, threading
 s = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=16)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Orderly ends: SIGTERM and colo-ctl stop."""
 
-from pair import alive
+from processes import alive
 
 
 def test_sigterm_on_a_protected_primary_hands_the_guest_over(make_pair):
