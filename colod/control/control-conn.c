@@ -18,7 +18,7 @@
 /* Answers are compact; a slash needs no escape (RFC 8259, section 7). */
 #define ANSWER_FLAGS (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
-struct conn {
+struct control_conn {
 	struct list link;
 	struct list requests; /* oldest first */
 	unsigned pending;     /* length of that list */
@@ -34,7 +34,7 @@ struct conn {
 /* In its connection's list until its answer is sent. @conn is NULL once the client has gone. */
 struct control_request {
 	struct list link;
-	struct conn *conn;
+	struct control_conn *conn;
 	char *answer; /* NULL until the handler has answered */
 	size_t answer_len;
 };
@@ -46,7 +46,7 @@ static void request_free(struct control_request *rq)
 	free(rq);
 }
 
-static void conn_free(struct conn *c)
+static void conn_free(struct control_conn *c)
 {
 	struct list *pos, *tmp;
 
@@ -65,25 +65,25 @@ static void conn_free(struct conn *c)
 	free(c);
 }
 
-static struct control_request *oldest(const struct conn *c)
+static struct control_request *oldest(const struct control_conn *c)
 {
 	if (list_empty(&c->requests))
 		return NULL;
 	return list_entry(c->requests.next, struct control_request, link);
 }
 
-static bool has_room(const struct conn *c)
+static bool has_room(const struct control_conn *c)
 {
 	return c->pending < CONN_PENDING_MAX;
 }
 
-static bool is_finished(const struct conn *c)
+static bool is_finished(const struct control_conn *c)
 {
 	return c->broken || (c->at_eof && !c->pending && !control_lines_ready(&c->lines));
 }
 
 /* Ask the loop for exactly what can bring this connection further. */
-static void conn_update(struct conn *c)
+static void conn_update(struct control_conn *c)
 {
 	bool line = control_lines_ready(&c->lines);
 	struct control_request *rq = oldest(c);
@@ -98,7 +98,7 @@ static void conn_update(struct conn *c)
 		loop_defer_arm(c->again);
 }
 
-static void conn_flush(struct conn *c)
+static void conn_flush(struct control_conn *c)
 {
 	struct control_request *rq;
 
@@ -125,7 +125,7 @@ static void conn_flush(struct conn *c)
 static void request_answer(struct control_request *rq, struct json_object *obj)
 {
 	const char *text = obj ? json_object_to_json_string_ext(obj, ANSWER_FLAGS) : NULL;
-	struct conn *c = rq->conn;
+	struct control_conn *c = rq->conn;
 	int len;
 
 	if (!c) {
@@ -180,7 +180,7 @@ void control_fail(struct control_request *rq, const char *fmt, ...)
 	request_answer(rq, obj);
 }
 
-static struct control_request *request_new(struct conn *c)
+static struct control_request *request_new(struct control_conn *c)
 {
 	struct control_request *rq = calloc(1, sizeof(*rq));
 
@@ -194,7 +194,7 @@ static struct control_request *request_new(struct conn *c)
 	return rq;
 }
 
-static void take_line(struct conn *c, const char *line, size_t len)
+static void take_line(struct control_conn *c, const char *line, size_t len)
 {
 	struct control_request *rq = request_new(c);
 	struct json_object *args = NULL;
@@ -211,7 +211,7 @@ static void take_line(struct conn *c, const char *line, size_t len)
 	json_object_put(args);
 }
 
-static void refuse_long_line(struct conn *c)
+static void refuse_long_line(struct control_conn *c)
 {
 	struct control_request *rq = request_new(c);
 
@@ -220,7 +220,7 @@ static void refuse_long_line(struct conn *c)
 }
 
 /* One line a turn: many pipelined requests must not keep the loop from its other work. */
-static void conn_turn(struct conn *c)
+static void conn_turn(struct control_conn *c)
 {
 	const char *line;
 	size_t len;
@@ -240,7 +240,7 @@ static void conn_turn(struct conn *c)
 	}
 }
 
-static void conn_read(struct conn *c)
+static void conn_read(struct control_conn *c)
 {
 	char *at;
 	size_t room = control_lines_room(&c->lines, &at);
@@ -256,7 +256,7 @@ static void conn_read(struct conn *c)
 
 static void on_io(void *arg, int fd, uint32_t revents)
 {
-	struct conn *c = arg;
+	struct control_conn *c = arg;
 
 	(void)fd;
 	if (revents & EPOLLIN)
@@ -271,7 +271,7 @@ static void on_io(void *arg, int fd, uint32_t revents)
 
 static void on_again(void *arg)
 {
-	struct conn *c = arg;
+	struct control_conn *c = arg;
 
 	conn_turn(c);
 	if (is_finished(c))
@@ -280,9 +280,9 @@ static void on_again(void *arg)
 		conn_update(c);
 }
 
-int conn_new(struct loop *l, int fd, struct list *list, control_handler_fn fn, void *arg)
+int control_conn_new(struct loop *l, int fd, struct list *list, control_handler_fn fn, void *arg)
 {
-	struct conn *c = calloc(1, sizeof(*c));
+	struct control_conn *c = calloc(1, sizeof(*c));
 	int r;
 
 	if (!c) {
@@ -302,10 +302,10 @@ int conn_new(struct loop *l, int fd, struct list *list, control_handler_fn fn, v
 	return r;
 }
 
-void conn_free_all(struct list *list)
+void control_conn_free_all(struct list *list)
 {
 	struct list *pos, *tmp;
 
 	list_for_each_safe (pos, tmp, list)
-		conn_free(list_entry(pos, struct conn, link));
+		conn_free(list_entry(pos, struct control_conn, link));
 }

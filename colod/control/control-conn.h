@@ -7,15 +7,15 @@
 #include "base/loop.h"
 #include "colod/control/control.h"
 
-struct conn;
+struct control_conn;
 
 /**
- * conn_new() - serve the connected, non-blocking socket @fd (taken over, also on error). The
+ * control_conn_new() - serve the connected, non-blocking socket @fd (taken over, also on error). The
  * connection frees itself when the client is done; until then it stands in @list.
  */
-int conn_new(struct loop *l, int fd, struct list *list, control_handler_fn fn, void *arg);
+int control_conn_new(struct loop *l, int fd, struct list *list, control_handler_fn fn, void *arg);
 
-/** conn_free_all() - drop every connection in @list. Requests still held by the handler stay valid. */
-void conn_free_all(struct list *list);
+/** control_conn_free_all() - drop every connection in @list. Requests still held by the handler stay valid. */
+void control_conn_free_all(struct list *list);
 
 #endif

@@ -77,7 +77,7 @@ static void on_accept(void *arg, int listen_fd, uint32_t revents)
 		turn_away(fd, "%d clients are connected already, which is the most", CLIENTS_MAX);
 		return;
 	}
-	(void)conn_new(c->loop, steal_fd(&fd), &c->clients, c->fn, c->arg);
+	(void)control_conn_new(c->loop, steal_fd(&fd), &c->clients, c->fn, c->arg);
 }
 
 static void on_resume(void *arg)
@@ -130,7 +130,7 @@ void control_close(struct control *c)
 {
 	if (!c)
 		return;
-	conn_free_all(&c->clients);
+	control_conn_free_all(&c->clients);
 	loop_src_free(&c->io);
 	loop_src_free(&c->resume);
 	if (c->path)
