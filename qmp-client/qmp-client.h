@@ -3,21 +3,17 @@
 #ifndef QMP_CLIENT_H
 #define QMP_CLIENT_H
 
-#include "base/err.h"
 #include "base/list.h"
-
-#include <json-c/json.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "qmp-client/qmp-parser.h"
 
 struct qmp_client;
 
 /**
  * struct qmp_reply - the end of a command; valid only during the callback
  * @status:    0, -EREMOTEIO (QEMU answered with an error), -ETIMEDOUT (deadline passed; a late
- * reply is dropped), -ECONNRESET (connection gone), -EPROTO (QEMU talked garbage)
- * @ret:       the "return" member, borrowed; NULL unless @status is 0
+ *             reply is dropped), -ECONNRESET (connection gone), -EPROTO (QEMU talked garbage),
+ *             -ECANCELED (called from qmp_client_free(): says nothing about QEMU)
+ * @ret:       the "return" member, borrowed; NULL unless @status is 0, NULL for a job
  * @err_class: QMP error class, NULL unless -EREMOTEIO
  * @desc:      human-readable reason for every status but 0, carried whole
  */
@@ -34,12 +30,14 @@ typedef void (*qmp_reply_fn)(void *arg, const struct qmp_reply *r);
  * struct qmp_cmd - a command to send
  * @name:       QMP command name
  * @args:       arguments object or NULL; the reference is taken over by qmp_client_send(), also on
- * error
+ *              error
  * @fd:         descriptor to pass with the command (SCM_RIGHTS), or -1; duplicated by the kernel,
- * the caller keeps it and may close it after the reply
+ *              the caller keeps it and may close it after the reply
  * @timeout_ms: deadline for the reply, 0 for QMP_DEFAULT_TIMEOUT_MS
- * @oob:        run out of band ("exec-oob"); refused with -ENOTSUP when QEMU did not offer it
- * @fn, @arg:   called exactly once, never from within qmp_client_send(); fn may be NULL
+ * @oob:        run out of band ("exec-oob"), overtaking every command in band; refused with
+ *              -ENOTSUP when QEMU did not offer it or is not ready yet, -EINVAL with @fd
+ * @fn, @arg:   called exactly once, never from within qmp_client_send(); fn may be NULL. A callback
+ *              may call everything declared here but feed, eof and tick, qmp_client_free() too
  */
 struct qmp_cmd {
 	const char *name;
@@ -53,10 +51,18 @@ struct qmp_cmd {
 
 #define QMP_DEFAULT_TIMEOUT_MS 10000
 
+/* QEMU greets when its main loop starts, which is after it has populated or locked all guest RAM.
+ * A monitor that already has another client never greets at all. */
+#define QMP_GREETING_TIMEOUT_MS 60000
+
+/* QEMU stops reading when eight commands in band wait, and then an out-of-band one does not get
+ * through either (qmp-spec, "Out-of-band execution"). Further commands wait on our side. */
+#define QMP_MAX_IN_FLIGHT 7
+
 /**
  * struct qmp_client_ops - what the client needs from its surroundings
- * @write:  queue @len bytes for the socket, with @fd attached to the first of them unless -1; 0 or
- * -errno. Commands written back to back in one loop turn may leave in one packet.
+ * @write:  queue @len bytes for the socket, with @fd attached to the first of them unless -1; 0, or
+ *          -errno and none of them is sent. The bytes may hold several commands.
  * @ready:  greeting and capabilities negotiation are done; commands sent before are sent now
  * @closed: the connection is unusable (after every pending command got its callback)
  */
@@ -66,12 +72,13 @@ struct qmp_client_ops {
 	void (*closed)(void *arg, const struct err *reason);
 };
 
-/** struct qmp_version - from the greeting, e.g. 7.2.22. */
-struct qmp_version {
-	int major, minor, micro;
-};
-
+/** qmp_client_new() - *ops is copied. 0 or -ENOMEM. */
 int qmp_client_new(struct qmp_client **out, const struct qmp_client_ops *ops, void *arg);
+
+/**
+ * qmp_client_free() - end every pending command with -ECANCELED and every subscription; NULL is
+ * fine. ops->closed is not called, and nothing else either once this has returned.
+ */
 void qmp_client_free(struct qmp_client *c);
 
 /** qmp_client_feed() - bytes from QEMU, in any split, at time @now_us. */
@@ -80,17 +87,35 @@ void qmp_client_feed(struct qmp_client *c, const void *buf, size_t len, uint64_t
 /** qmp_client_eof() - the connection ended; @reason as for ops->closed. */
 void qmp_client_eof(struct qmp_client *c, const struct err *reason);
 
-/** qmp_client_tick() - expire deadlines at @now_us. Returns the next deadline, UINT64_MAX for none.
+/**
+ * qmp_client_tick() - expire deadlines at @now_us. Returns the next deadline, UINT64_MAX for none.
+ * The first call starts the wait for the greeting.
  */
 uint64_t qmp_client_tick(struct qmp_client *c, uint64_t now_us);
 
-/** qmp_client_send() - 0 when the callback will come, else -errno and it will not. */
+/** qmp_client_deadline() - what qmp_client_tick() would return now, without expiring anything. */
+uint64_t qmp_client_deadline(const struct qmp_client *c);
+
+/**
+ * qmp_client_send() - 0 when the callback will come, else -errno and it will not: -ECONNRESET
+ * (closed), -EINVAL, -ENOTSUP (see struct qmp_cmd), -ENOMEM or what ops->write returned
+ *
+ * QEMU sees the commands in band in the order of these calls. One with a descriptor waits, and all
+ * in band behind it, until the previous one with a descriptor is answered: QEMU keeps only the
+ * descriptor that came last (seen on 7.2 with "oob" enabled: of five add-fd sent at once the first
+ * got the descriptor of the fifth and the others failed).
+ */
 int qmp_client_send(struct qmp_client *c, const struct qmp_cmd *cmd, uint64_t now_us);
 
 /**
  * qmp_client_run_job() - start a job command (its args must hold "job-id") and wait for its end
  * through JOB_STATUS_CHANGE; then fetch its error and dismiss it. @cmd->timeout_ms bounds the
- * whole. cmd->fn is called once: status 0 when the job concluded without error.
+ * whole. cmd->fn is called once: status 0 when the job concluded without error; -EREMOTEIO with
+ * the job's own error text when it failed.
+ *
+ * Returns as qmp_client_send() does, or -EEXIST while a job of that id is not over. The job must
+ * not dismiss itself: block jobs need "auto-dismiss": false. After -ETIMEDOUT the job goes on in
+ * QEMU; it is dismissed when it ends. What @cmd->fn sends is executed after the dismissal.
  */
 int qmp_client_run_job(struct qmp_client *c, const struct qmp_cmd *cmd, uint64_t now_us);
 
@@ -112,7 +137,12 @@ struct qmp_subscription {
 	void *arg;
 };
 
+/** qmp_client_subscribe() - subscribers are called in the order of registration. From within an
+ * event callback: takes part from the next event on. */
 void qmp_client_subscribe(struct qmp_client *c, struct qmp_subscription *s);
+
+/** qmp_client_unsubscribe() - harmless for one that is not registered (zeroed), was unsubscribed
+ * before, or whose client is freed. */
 void qmp_client_unsubscribe(struct qmp_subscription *s);
 
 #endif
