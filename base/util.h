@@ -14,17 +14,17 @@
 #define BIT(n)               (1u << (n))
 #define PRINTF_LIKE(fmt, va) __attribute__((format(printf, fmt, va)))
 
-#define USEC_PER_MSEC 1000ull
-#define USEC_PER_SEC  1000000ull
-#define NSEC_PER_USEC 1000ull
+#define USEC_PER_MSEC UINT64_C(1000)
+#define USEC_PER_SEC  UINT64_C(1000000)
+#define NSEC_PER_USEC UINT64_C(1000)
 
-#define KIB 1024ull
+#define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
 /* The unit of replication: an x86 page. A host page may be larger (2 MB RAM). */
 #define PAGE_SHIFT 12
-#define PAGE_BYTES (1ull << PAGE_SHIFT)
+#define PAGE_BYTES (UINT64_C(1) << PAGE_SHIFT)
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

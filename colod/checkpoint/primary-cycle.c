@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The cycle of checkpoints: triggers, NEW, the commit, and what comes next. */
+#include "colod/checkpoint/primary-priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Failing checkpoints in a row after which the secondary is given up: the guest matters more. */
+#define MAX_FAILURES	 5
+#define FAILURE_DELAY_US (200 * USEC_PER_MSEC)
+
+void primary_answer(struct list *waiters, const struct ckpt_result *r)
+{
+	while (!list_empty(waiters)) {
+		struct ckpt_waiter *w = list_entry(waiters->next, struct ckpt_waiter, link);
+
+		list_del(&w->link);
+		w->fn(w, r);
+	}
+}
+
+static uint32_t epoch_flags(const struct primary *p)
+{
+	uint32_t flags = 0;
+
+	if (!p->synced)
+		flags |= WIRE_EPOCH_FIRST;
+	if (p->current_triggers & BIT(CKPT_BY_VERIFY))
+		flags |= WIRE_EPOCH_VERIFY;
+	if (p->current_triggers & BIT(CKPT_BY_SWITCH_OVER))
+		flags |= WIRE_EPOCH_SWITCH;
+	else if (p->env->config->run_secondary)
+		flags |= WIRE_EPOCH_RUN;
+	return flags;
+}
+
+void primary_begin(struct primary *p)
+{
+	loop_timer_disarm(p->period_timer);
+	loop_timer_disarm(p->round_timer);
+	p->current_triggers = p->triggers;
+	p->triggers = 0;
+	while (!list_empty(&p->waiting)) {
+		struct list *w = p->waiting.next;
+
+		list_del(w);
+		list_add_tail(&p->serving, w);
+	}
+	p->flags = epoch_flags(p);
+	p->begun_at_us = clock_now_us();
+	p->phase = PRIMARY_PREPARE;
+	p->suspended = p->prepared = p->sent = p->received = p->verified = p->committed = false;
+	atomic_store(&p->tx.hurry, true);
+	ckpt_send(p->env, WIRE_NEW, p->epoch + 1, p->flags);
+	primary_submit(p, &p->ckpt_job, TX_PREPARE);
+}
+
+/* The trigger that a checkpoint is counted under: the rarest of those it served. */
+static enum ckpt_trigger main_trigger(uint32_t triggers)
+{
+	return triggers ? 31 - (unsigned)__builtin_clz(triggers) : CKPT_BY_PERIOD;
+}
+
+static void account_commit(struct primary *p)
+{
+	struct ckpt_stats *st = p->env->stats;
+	uint64_t now = clock_now_us();
+
+	p->committed = true;
+	p->synced = true;
+	p->epoch++;
+	p->outbox_done = true;
+	p->failures_in_a_row = 0;
+	p->commit_us = now - p->begun_at_us;
+	st->last_commit_at_us = now;
+	st->checkpoints[main_trigger(p->current_triggers)]++;
+	quantile_add(&st->commit_us, p->commit_us);
+	quantile_add(&st->dirty_pages, p->ckpt_job.used);
+	quantile_add(&st->devices_bytes, p->devices_bytes);
+}
+
+static void hand_over(struct primary *p)
+{
+	ckpt_send(p->env, WIRE_HANDOVER, p->epoch, 0);
+	p->holding = false; /* from here on the guest is the peer's (S3) */
+	ckpt_event(p->env, FSM_EV_HANDED_OVER, NULL);
+}
+
+void primary_maybe_complete(struct primary *p)
+{
+	struct ckpt_result res = {};
+	bool announce;
+
+	if (p->phase != PRIMARY_SEND && p->phase != PRIMARY_AWAIT)
+		return;
+	if (!p->sent || !p->received || !p->resumed)
+		return;
+	if (!p->committed)
+		account_commit(p);
+	if ((p->flags & WIRE_EPOCH_VERIFY) && !p->verified)
+		return;
+	if ((p->flags & WIRE_EPOCH_SWITCH) && p->loaded != p->epoch)
+		return;
+	res.epoch = p->epoch;
+	res.pause_us = p->pause_us;
+	res.commit_us = p->commit_us;
+	res.pages = p->verify_result.entries;
+	res.differing_pages = p->verify_result.zero_entries;
+	res.first_differing_page = p->verify_result.checksum;
+	primary_answer(&p->serving, &res);
+	if (p->flags & WIRE_EPOCH_SWITCH) {
+		hand_over(p);
+		return;
+	}
+	announce = !p->announced && p->loaded == p->epoch;
+	p->announced |= announce;
+	p->phase = PRIMARY_IDLE;
+	primary_schedule(p);
+	if (announce)
+		ckpt_event(p->env, FSM_EV_SYNCED, NULL);
+}
+
+void primary_abort(struct primary *p, const char *what, const struct err *why)
+{
+	bool was_switch = p->flags & WIRE_EPOCH_SWITCH;
+	struct ckpt_result res = {.status = -EIO, .reason = err_msg(why)};
+
+	p->env->stats->failed_checkpoints++;
+	p->failures_in_a_row++;
+	p->phase = p->synced ? PRIMARY_IDLE : PRIMARY_COPY;
+	primary_answer(&p->serving, &res);
+	if (p->failures_in_a_row >= MAX_FAILURES) {
+		ckpt_event(p->env, FSM_EV_SYNC_FAILED, "%s %u times in a row: %s", what,
+			   p->failures_in_a_row, err_msg(why));
+		return;
+	}
+	/* Not at once: what failed now would fail again. */
+	loop_timer_arm(p->period_timer, FAILURE_DELAY_US);
+	if (was_switch)
+		ckpt_event(p->env, FSM_EV_SWITCH_FAILED, "%s", err_msg(why));
+}
+
+void primary_schedule(struct primary *p)
+{
+	const struct config *c = p->env->config;
+	uint64_t now = clock_now_us(), period_us = c->period_ms * USEC_PER_MSEC, due;
+
+	if (p->phase != PRIMARY_IDLE)
+		return;
+	if (p->triggers) {
+		primary_begin(p);
+		return;
+	}
+	if (c->mode == CKPT_MODE_PERIODIC) {
+		due = p->begun_at_us + period_us;
+		if (!period_us) {
+			p->triggers = BIT(CKPT_BY_PERIOD);
+			primary_begin(p);
+			return;
+		}
+		loop_timer_arm(p->period_timer, due > now ? due - now : 0);
+	} else {
+		loop_timer_disarm(p->period_timer);
+	}
+	loop_timer_arm(p->round_timer, 0);
+}

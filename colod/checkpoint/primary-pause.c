@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The guest's pause: stop, then capture and save side by side, then cont. */
+#include "colod/checkpoint/primary-priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAUSE_CALL_TIMEOUT_MS 30000
+
+static void pause_fail(struct primary *p, const char *what, int status, const char *desc)
+{
+	if (!p->pause_failed)
+		err_set(&p->last_err, -status, "%s: %s", what, desc);
+	p->pause_failed = true;
+}
+
+static void on_status(struct primary *p, const struct qmp_reply *r)
+{
+	struct json_object *running;
+
+	if (!r->status && json_object_object_get_ex(r->ret, "running", &running))
+		p->was_running = json_object_get_boolean(running);
+}
+
+static void on_stop(struct primary *p, const struct qmp_reply *r)
+{
+	p->stopped_at_us = clock_now_us();
+	if (r->status) {
+		pause_fail(p, "QEMU could not stop the guest", r->status, r->desc);
+		p->captured = true; /* nothing to capture */
+		primary_pause_step(p);
+		return;
+	}
+	quantile_add(&p->env->stats->stop_us, p->stopped_at_us - p->stop_at_us);
+	primary_submit(p, &p->ckpt_job, TX_CAPTURE);
+}
+
+static void on_save(struct primary *p, const struct qmp_reply *r)
+{
+	const struct guest *g = p->env->guest;
+	off_t size = lseek(g->devstate_fd, 0, SEEK_CUR);
+
+	p->saved = true;
+	p->devices_bytes = size > 0 ? (uint64_t)size : 0;
+	if (r->status)
+		pause_fail(p, "QEMU could not save the device state", r->status, r->desc);
+	else if (!p->devices_bytes || p->devices_bytes > g->vmstate_max_bytes)
+		pause_fail(p, "QEMU could not save the device state", -EFBIG,
+			   "it is empty or larger than colod's room for it");
+	else
+		quantile_add(&p->env->stats->save_us, clock_now_us() - p->stopped_at_us);
+	primary_pause_step(p);
+}
+
+static void on_cont(struct primary *p, const struct qmp_reply *r)
+{
+	uint64_t now = clock_now_us();
+
+	if (r->status)
+		err_set(&p->last_err, -r->status, "QEMU could not run the guest again: %s", r->desc);
+	if (p->phase != PRIMARY_SEND && p->phase != PRIMARY_AWAIT)
+		return;
+	p->resumed = true;
+	p->pause_us = now - p->stop_at_us;
+	quantile_add(&p->env->stats->cont_us, now - p->cont_at_us);
+	quantile_add(&p->env->stats->pause_us, p->pause_us);
+	primary_maybe_complete(p);
+}
+
+static void on_call(void *arg, const struct qmp_reply *r)
+{
+	static void (*const handlers[CALL_COUNT])(struct primary *, const struct qmp_reply *) = {
+		[CALL_STATUS] = on_status,
+		[CALL_STOP] = on_stop,
+		[CALL_SAVE] = on_save,
+		[CALL_CONT] = on_cont,
+	};
+	struct pause_slot *s = arg;
+	struct primary *p = s->p;
+
+	p->calls--;
+	if (p->stale_calls) {
+		p->stale_calls--;
+		return;
+	}
+	handlers[s->call](p, r);
+}
+
+/* @args is taken over. A command that cannot be sent at all is answered like one that failed. */
+static void send_call(struct primary *p, enum pause_call call, const char *name,
+		      struct json_object *args)
+{
+	struct qmp_cmd cmd = {.name = name,
+			      .args = args,
+			      .fd = -1,
+			      .timeout_ms = PAUSE_CALL_TIMEOUT_MS,
+			      .fn = on_call,
+			      .arg = &p->slots[call]};
+	int r = qmp_loop_send(p->env->guest->qmp, &cmd);
+
+	p->slots[call] = (struct pause_slot){.p = p, .call = call};
+	if (!r)
+		p->calls++;
+	else
+		pause_fail(p, name, r, "the QMP connection is closed");
+}
+
+static struct json_object *save_args(const struct guest *g)
+{
+	struct json_object *args = json_object_new_object();
+
+	json_object_object_add(args, "filename", json_object_new_string(g->devstate_path));
+	/* Not live: else QEMU gives up its block devices, as if the guest went on elsewhere. */
+	json_object_object_add(args, "live", json_object_new_boolean(false));
+	return args;
+}
+
+void primary_pause(struct primary *p)
+{
+	p->phase = PRIMARY_PAUSE;
+	p->pause_failed = false;
+	p->captured = p->hashed = p->saved = p->resumed = false;
+	p->holding = true;
+	p->was_running = true;
+	lseek(p->env->guest->devstate_fd, 0, SEEK_SET);
+	/* QEMU runs these in order; saving goes on while we scan and copy. */
+	send_call(p, CALL_STATUS, "query-status", NULL);
+	p->stop_at_us = clock_now_us();
+	send_call(p, CALL_STOP, "stop", NULL);
+	send_call(p, CALL_SAVE, "xen-save-devices-state", save_args(p->env->guest));
+}
+
+void primary_run_guest(struct primary *p)
+{
+	if (!p->holding)
+		return;
+	p->holding = false;
+	p->cont_at_us = clock_now_us();
+	if (p->was_running)
+		send_call(p, CALL_CONT, "cont", NULL);
+	else
+		p->resumed = true;
+}
+
+void primary_pause_step(struct primary *p)
+{
+	struct err why;
+
+	if (p->phase != PRIMARY_PAUSE || !p->captured || !p->saved)
+		return;
+	if (p->pause_failed) {
+		why = p->last_err;
+		primary_run_guest(p);
+		primary_abort(p, "checkpoint failed", &why);
+		return;
+	}
+	if ((p->flags & WIRE_EPOCH_VERIFY) && !p->hashed) {
+		p->hashed = true;
+		primary_submit(p, &p->ckpt_job, TX_HASH);
+		return;
+	}
+	p->phase = PRIMARY_SEND;
+	if (p->flags & WIRE_EPOCH_SWITCH)
+		p->resumed = true; /* the guest goes on on the other host */
+	else
+		primary_run_guest(p);
+	p->ckpt_job.flags = p->flags;
+	p->ckpt_job.devices_bytes = p->devices_bytes;
+	primary_submit(p, &p->ckpt_job, TX_FINISH);
+}

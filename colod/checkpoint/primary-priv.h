@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Inner parts of the primary's half: its state, shared by primary.c, primary-cycle.c and primary-pause.c. */
+#ifndef CHECKPOINT_PRIMARY_PRIV_H
+#define CHECKPOINT_PRIMARY_PRIV_H
+
+#include "colod/checkpoint/primary.h"
+
+enum primary_phase {
+	PRIMARY_OFF,	 /* no session */
+	PRIMARY_WAIT,	 /* for READY */
+	PRIMARY_COPY,	 /* first full copy; guest runs */
+	PRIMARY_IDLE,	 /* between checkpoints: pre-copy rounds, waiting for a trigger */
+	PRIMARY_PREPARE, /* NEW sent: local rounds until little is left, and SUSPENDED */
+	PRIMARY_PAUSE,	 /* guest stopped: capture and save */
+	PRIMARY_SEND,	 /* guest runs again (cont may be on its way): the epoch is being sent */
+	PRIMARY_AWAIT,	 /* sent; waiting for RECEIVED (and LOADED of a switch-over) */
+};
+
+enum tx_work {
+	TX_OPEN,
+	TX_ROUND,
+	TX_PREPARE,
+	TX_CAPTURE,
+	TX_HASH,
+	TX_FINISH,
+	TX_CLOSE,
+};
+
+/* One piece of work for the worker thread; @session tells results of an earlier session. */
+struct tx_job {
+	struct job job;
+	struct primary *p;
+	enum tx_work work;
+	uint64_t session;
+	bool busy;
+	/* in */
+	int fd;
+	bool full;
+	bool committed_before; /* the previous epoch was committed: tx_committed() first */
+	uint64_t epoch, budget_bytes, devices_bytes;
+	uint32_t flags;
+	/* out */
+	int status;
+	struct tx_round round;
+	bool full_done;
+	uint64_t unsent, used;
+	struct err err;
+};
+
+enum pause_call {
+	CALL_STATUS,
+	CALL_STOP,
+	CALL_SAVE,
+	CALL_CONT,
+	CALL_COUNT,
+};
+
+struct pause_slot {
+	struct primary *p;
+	enum pause_call call;
+};
+
+struct primary {
+	const struct ckpt_env *env;
+	struct tx tx;
+	struct worker *worker;
+	struct tx_job round_job, ckpt_job, close_job;
+	int bulk_fd; /* owned by tx once opened; kept to shut the connection down */
+	bool full;
+	struct loop_src *period_timer, *round_timer;
+	enum primary_phase phase;
+	uint64_t session;
+	uint64_t epoch;	 /* last committed */
+	uint64_t loaded; /* last LOADED */
+	bool synced;	/* the first checkpoint is committed */
+	bool announced; /* SYNCED was raised */
+	unsigned late_rounds; /* since the end of the first full copy */
+	bool outbox_done; /* RECEIVED came: the worker has to empty the outbox before its next work */
+	uint64_t budget_at_us;
+	uint64_t budget_bytes;
+
+	/* The checkpoint under way. */
+	uint32_t triggers;	   /* that wait for the next one */
+	uint32_t current_triggers; /* that it serves */
+	uint32_t flags;
+	struct list waiting, serving; /* struct ckpt_waiter */
+	bool suspended, prepared, captured, hashed, saved, resumed, sent, received, verified;
+	bool committed;	  /* RECEIVED is accounted for */
+	bool pause_failed;
+	bool holding;	  /* stop sent, cont not yet */
+	bool was_running; /* before our stop */
+	uint64_t devices_bytes;
+	uint64_t begun_at_us, stop_at_us, stopped_at_us, cont_at_us, pause_us, commit_us;
+	struct wire_msg verify_result;
+	unsigned failures_in_a_row;
+	struct err last_err;
+
+	/* QMP commands under way; replies to the first @stale_calls belong to a session that is over. */
+	struct pause_slot slots[CALL_COUNT];
+	unsigned calls, stale_calls;
+};
+
+/* primary-cycle.c: from trigger to RECEIVED */
+void primary_begin(struct primary *p);
+void primary_maybe_complete(struct primary *p);
+void primary_abort(struct primary *p, const char *what, const struct err *why);
+void primary_answer(struct list *waiters, const struct ckpt_result *r);
+void primary_schedule(struct primary *p);
+
+/* primary-work.c: jobs for the worker thread */
+void primary_work_init(struct primary *p);
+void primary_submit(struct primary *p, struct tx_job *j, enum tx_work work);
+void primary_round(struct primary *p);
+
+/* primary.c: what a finished job means for the session */
+void primary_work_done(struct primary *p, struct tx_job *j);
+
+/* primary-pause.c: stop, capture, save, cont */
+void primary_pause(struct primary *p);
+void primary_pause_step(struct primary *p);
+void primary_run_guest(struct primary *p);
+
+#endif

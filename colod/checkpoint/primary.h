@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The primary's half of the checkpoint engine: sequences NEW .. LOADED and the guest's pause. */
+#ifndef CHECKPOINT_PRIMARY_H
+#define CHECKPOINT_PRIMARY_H
+
+#include "base/list.h"
+#include "base/worker.h"
+#include "colod/checkpoint/tx.h"
+
+struct primary;
+
+/** struct ckpt_result - what a requested checkpoint came to; @status 0 or -errno with @reason. */
+struct ckpt_result {
+	int status;
+	const char *reason;
+	uint64_t epoch, pause_us, commit_us;
+	uint64_t pages, differing_pages, first_differing_page; /* CKPT_BY_VERIFY */
+};
+
+/**
+ * struct ckpt_waiter - somebody who asked for a checkpoint; intrusive, owned by the asker until @fn is called,
+ * which happens exactly once
+ */
+struct ckpt_waiter {
+	struct list link;
+	enum ckpt_trigger trigger;
+	void (*fn)(struct ckpt_waiter *w, const struct ckpt_result *r);
+};
+
+/** primary_new() - set up everything that checkpoints need; no session yet. */
+int primary_new(struct primary **out, const struct ckpt_env *env, struct err *e);
+void primary_free(struct primary *p);
+
+/**
+ * primary_start() - begin a session over @bulk_fd (blocking, taken over) with epochs after @epoch.
+ * @full: copy all guest RAM first; else the peer holds exactly what @epoch committed. Events that follow:
+ * SYNCED, LINK_LOST, SYNC_FAILED. Call only when primary_is_idle().
+ */
+void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full);
+
+/** primary_stop() - end the session; a guest that stands still for a checkpoint runs again. */
+void primary_stop(struct primary *p);
+
+/**
+ * primary_detach() - end the session after HANDED_OVER: the guest stays stopped and the bulk connection open.
+ * Returns its descriptor, the caller's from here on, or -errno.
+ */
+int primary_detach(struct primary *p);
+
+/** primary_is_idle() - no session, and nothing of an old one left on its way. */
+bool primary_is_idle(const struct primary *p);
+
+/** primary_message() - a message of the secondary: READY, SUSPENDED, RECEIVED, LOADED, FAILED, VERIFIED. */
+void primary_message(struct primary *p, const struct wire_msg *m);
+
+/** primary_trigger() - checkpoint as soon as possible, merged with others that wait. */
+void primary_trigger(struct primary *p, enum ckpt_trigger t);
+
+/** primary_request() - like primary_trigger(@w->trigger); @w->fn tells the end. */
+void primary_request(struct primary *p, struct ckpt_waiter *w);
+
+/** primary_switch() - final checkpoint; the guest stays stopped. HANDED_OVER or SWITCH_FAILED follows. */
+void primary_switch(struct primary *p);
+
+/** primary_retime() - mode, period or bandwidth of the configuration have changed. */
+void primary_retime(struct primary *p);
+
+uint64_t primary_epoch(const struct primary *p);
+
+#endif

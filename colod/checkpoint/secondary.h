@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The secondary's half of the checkpoint engine: stage, commit, apply, load, go live. */
+#ifndef CHECKPOINT_SECONDARY_H
+#define CHECKPOINT_SECONDARY_H
+
+#include "colod/checkpoint/ckpt.h"
+
+struct secondary;
+
+/** secondary_new() - set up everything that a replica needs; no session yet. */
+int secondary_new(struct secondary **out, const struct ckpt_env *env, struct err *e);
+void secondary_free(struct secondary *s);
+
+/**
+ * secondary_start() - begin a session over @bulk_fd (blocking, taken over).
+ * @full: the primary copies all RAM first; else this side's guest stands at @epoch exactly (roles were
+ * swapped). Sends READY when it can receive. Events that follow: SYNCED, LINK_LOST, SYNC_FAILED, HANDED_OVER.
+ * Call only when secondary_is_idle().
+ */
+void secondary_start(struct secondary *s, int bulk_fd, uint64_t epoch, bool full);
+
+/** secondary_stop() - end the session; what was received is void. A running guest is stopped. */
+void secondary_stop(struct secondary *s);
+bool secondary_is_idle(const struct secondary *s);
+
+/**
+ * secondary_detach() - end the session after HANDED_OVER; the guest stands at the final checkpoint, ours to run.
+ * Returns the bulk connection's descriptor, the caller's from here on.
+ */
+int secondary_detach(struct secondary *s);
+
+/** secondary_message() - a message of the primary: NEW, HANDOVER, FAILED. */
+void secondary_message(struct secondary *s, const struct wire_msg *m);
+
+/** secondary_link_lost() - no more input will come; what is committed stays. */
+void secondary_link_lost(struct secondary *s);
+
+/**
+ * secondary_go_live() - promote: a committed checkpoint is loaded to its end first, a stage received in part
+ * is dropped, then the guest runs. LIVE or LIVE_FAILED follows; the session is over.
+ */
+void secondary_go_live(struct secondary *s);
+
+/** secondary_guest_was_shut_down() - our own running guest shut down; it is reset before the next load. */
+void secondary_guest_was_shut_down(struct secondary *s);
+
+uint64_t secondary_epoch(const struct secondary *s);
+
+#endif

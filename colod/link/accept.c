@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Accepting the peer: callers introduce themselves or are sent away; nothing they say can end the daemon. */
+#include "colod/link/link-priv.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CALLER_LIMIT_US (5 * USEC_PER_SEC)
+
+static void reject(struct caller *cl, const char *why)
+{
+	struct wire_msg m = {.type = WIRE_REJECT};
+
+	snprintf(m.text, sizeof(m.text), "%s", why);
+	conn_send(&cl->conn, &m);
+	conn_close(&cl->conn);
+}
+
+static struct caller *welcomed_caller(struct link *k, uint64_t session)
+{
+	for (int i = 0; i < LINK_MAX_CALLERS; i++) {
+		struct caller *cl = &k->callers[i];
+
+		if (conn_is_open(&cl->conn) && cl->welcomed && cl->hello.session == session)
+			return cl;
+	}
+	return NULL;
+}
+
+static void on_control_hello(struct caller *cl, const struct wire_hello *h)
+{
+	struct link *k = cl->link;
+	struct err e = {};
+
+	if (k->up)
+		err_set(&e, EBUSY, "already connected to a peer");
+	else
+		k->handlers->accept(k->arg, h, &e);
+	if (e.code) {
+		link_note(k, "refused %s: %s", cl->address, err_msg(&e));
+		reject(cl, err_msg(&e));
+		return;
+	}
+	cl->hello = *h;
+	cl->welcomed = true;
+	link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_CONTROL, h->session);
+}
+
+/* The peer sends nothing on either connection before our answer on the bulk one, so both can be taken over. */
+static void on_bulk_hello(struct caller *cl, const struct wire_hello *h)
+{
+	struct link *k = cl->link;
+	struct caller *control = welcomed_caller(k, h->session);
+	char address[sizeof(cl->address)];
+	struct wire_hello hello;
+	int control_fd, bulk_fd;
+	struct err e;
+
+	if (!control || k->up) {
+		reject(cl, "bulk connection without a control connection");
+		return;
+	}
+	hello = control->hello;
+	memcpy(address, control->address, sizeof(address));
+	link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_BULK, h->session);
+	bulk_fd = conn_steal(&cl->conn);
+	control_fd = conn_steal(&control->conn);
+	if (bulk_fd < 0 || control_fd < 0 || conn_open(&k->control, k->loop, control_fd, &e)) {
+		close_fd(&bulk_fd);
+		return;
+	}
+	link_established(k, &hello, bulk_fd, address);
+}
+
+static void on_message(struct conn *c, const struct wire_msg *m)
+{
+	struct caller *cl = container_of(c, struct caller, conn);
+
+	if (m->type != WIRE_HELLO || cl->welcomed) {
+		link_note(cl->link, "closed the connection of %s: it sent %s instead of a greeting",
+			  cl->address, wire_type_name(m->type));
+		conn_close(c);
+	} else if (m->hello.channel == WIRE_CHANNEL_CONTROL) {
+		on_control_hello(cl, &m->hello);
+	} else {
+		on_bulk_hello(cl, &m->hello);
+	}
+}
+
+static void on_closed(struct conn *c, const struct err *why)
+{
+	struct caller *cl = container_of(c, struct caller, conn);
+
+	link_note(cl->link, "connection of %s ended before it was established: %s", cl->address,
+		  err_msg(why));
+}
+
+/* Drop callers that were let in but never introduced themselves; true if some remain. */
+static bool expire(struct link *k)
+{
+	uint64_t now = clock_now_us();
+	bool remain = false;
+
+	for (int i = 0; i < LINK_MAX_CALLERS; i++) {
+		struct caller *cl = &k->callers[i];
+
+		if (!conn_is_open(&cl->conn))
+			continue;
+		if (now - cl->since_us < CALLER_LIMIT_US) {
+			remain = true;
+			continue;
+		}
+		conn_close(&cl->conn);
+	}
+	return remain;
+}
+
+static void on_expire(void *arg)
+{
+	struct link *k = arg;
+
+	if (expire(k))
+		loop_timer_arm(k->callers_timer, USEC_PER_SEC);
+}
+
+static struct caller *free_caller(struct link *k)
+{
+	for (int i = 0; i < LINK_MAX_CALLERS; i++)
+		if (!conn_is_open(&k->callers[i].conn))
+			return &k->callers[i];
+	return NULL;
+}
+
+static void on_accept(void *arg, int fd, uint32_t revents)
+{
+	struct link *k = arg;
+	char address[80];
+	struct caller *cl;
+	int sock = tcp_accept(fd, address, sizeof(address));
+	struct err e;
+
+	(void)revents;
+	if (sock < 0)
+		return;
+	cl = free_caller(k);
+	if (!cl) {
+		close(sock);
+		return;
+	}
+	memset(cl, 0, sizeof(*cl));
+	cl->link = k;
+	cl->since_us = clock_now_us();
+	memcpy(cl->address, address, sizeof(address));
+	cl->conn.on_message = on_message;
+	cl->conn.on_closed = on_closed;
+	if (!conn_open(&cl->conn, k->loop, sock, &e))
+		loop_timer_arm(k->callers_timer, USEC_PER_SEC);
+}
+
+int accept_init(struct link *k, struct err *e)
+{
+	struct tcp_addr a;
+	int r = tcp_resolve(&a, &k->config->listen, true, "listen", e);
+
+	if (r)
+		return r;
+	k->listen_fd = tcp_listen(&a, e);
+	if (k->listen_fd < 0)
+		return k->listen_fd;
+	if (loop_add_timer(k->loop, &k->callers_timer, on_expire, k) ||
+	    loop_add_io(k->loop, &k->listen_src, k->listen_fd, EPOLLIN, on_accept, k))
+		return err_errno(e, ENOMEM, "link");
+	return 0;
+}
+
+void accept_close(struct link *k)
+{
+	for (int i = 0; i < LINK_MAX_CALLERS; i++)
+		conn_close(&k->callers[i].conn);
+	loop_src_free(&k->listen_src);
+	loop_src_free(&k->callers_timer);
+	close_fd(&k->listen_fd);
+}

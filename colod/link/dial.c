@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Dialing the peer: control connection, handshake, bulk connection, again until it works. */
+#include "colod/link/link-priv.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define PAUSE_MIN_US	 (100 * USEC_PER_MSEC)
+#define PAUSE_MAX_US	 (2 * USEC_PER_SEC)
+#define ATTEMPT_LIMIT_US (3 * USEC_PER_SEC)
+
+static void begin(struct link *k);
+
+static void clear_attempt(struct link *k)
+{
+	loop_src_free(&k->dial_src);
+	close_fd(&k->dial_fd);
+	conn_close(&k->dial_bulk);
+	conn_close(&k->control);
+}
+
+void dial_stop(struct link *k)
+{
+	if (k->dial_stage == DIAL_OFF)
+		return;
+	clear_attempt(k);
+	loop_timer_disarm(k->dial_timer);
+	k->dial_stage = DIAL_OFF;
+}
+
+/* The first refused attempts are the normal life of a host whose peer is not there yet: no note. */
+void dial_failed(struct link *k, const char *why)
+{
+	bool talked = k->dial_stage == DIAL_HELLO_CONTROL || k->dial_stage == DIAL_HELLO_BULK;
+
+	if (k->dial_stage == DIAL_OFF)
+		return;
+	clear_attempt(k);
+	k->dial_stage = DIAL_PAUSE;
+	k->dial_pause_us = MIN(MAX(k->dial_pause_us * 2, PAUSE_MIN_US), PAUSE_MAX_US);
+	loop_timer_arm(k->dial_timer, k->dial_pause_us);
+	if (talked)
+		link_note(k, "peer %s: %s", k->peer.text, why);
+}
+
+static void on_timer(void *arg)
+{
+	struct link *k = arg;
+
+	if (k->dial_stage == DIAL_PAUSE)
+		begin(k);
+	else
+		dial_failed(k, "no answer to our greeting; is it colod that listens there?");
+}
+
+static void introduce(struct link *k, struct conn *c, enum wire_channel channel)
+{
+	struct err e;
+	int fd = steal_fd(&k->dial_fd);
+
+	if (conn_open(c, k->loop, fd, &e)) {
+		dial_failed(k, err_msg(&e));
+		return;
+	}
+	link_introduce(k, c, WIRE_HELLO, channel, k->session);
+}
+
+static void on_connected(void *arg, int fd, uint32_t revents)
+{
+	struct link *k = arg;
+	int r = tcp_connected(fd);
+
+	(void)revents;
+	loop_src_free(&k->dial_src);
+	if (r) {
+		dial_failed(k, strerror(-r));
+	} else if (k->dial_stage == DIAL_CONNECT_CONTROL) {
+		k->dial_stage = DIAL_HELLO_CONTROL;
+		introduce(k, &k->control, WIRE_CHANNEL_CONTROL);
+	} else {
+		k->dial_stage = DIAL_HELLO_BULK;
+		introduce(k, &k->dial_bulk, WIRE_CHANNEL_BULK);
+	}
+}
+
+static void connect_stage(struct link *k, enum dial_stage stage)
+{
+	int r;
+
+	k->dial_stage = stage;
+	k->dial_fd = tcp_connect(&k->peer);
+	if (k->dial_fd < 0) {
+		r = steal_fd(&k->dial_fd);
+		dial_failed(k, strerror(-r));
+		return;
+	}
+	if (loop_add_io(k->loop, &k->dial_src, k->dial_fd, EPOLLOUT, on_connected, k))
+		dial_failed(k, "out of memory");
+}
+
+static void begin(struct link *k)
+{
+	if (getrandom(&k->session, sizeof(k->session), 0) != sizeof(k->session))
+		k->session = clock_now_us();
+	loop_timer_arm(k->dial_timer, ATTEMPT_LIMIT_US);
+	connect_stage(k, DIAL_CONNECT_CONTROL);
+}
+
+/* Before the link is up the control connection brings nothing but the answer to our greeting. */
+void dial_message(struct link *k, const struct wire_msg *m)
+{
+	char why[WIRE_TEXT_MAX + 32];
+
+	if (m->type == WIRE_WELCOME && k->dial_stage == DIAL_HELLO_CONTROL) {
+		k->peer_hello = m->hello;
+		connect_stage(k, DIAL_CONNECT_BULK);
+		return;
+	}
+	if (m->type == WIRE_REJECT)
+		snprintf(why, sizeof(why), "it refuses us: %s", m->text);
+	else
+		snprintf(why, sizeof(why), "it answered our greeting with %s", wire_type_name(m->type));
+	k->dial_pause_us = PAUSE_MAX_US;
+	dial_failed(k, why);
+}
+
+static void on_bulk_message(struct conn *c, const struct wire_msg *m)
+{
+	struct link *k = container_of(c, struct link, dial_bulk);
+	int fd;
+
+	if (m->type != WIRE_WELCOME) {
+		dial_message(k, m);
+		return;
+	}
+	fd = conn_steal(&k->dial_bulk);
+	if (fd < 0) {
+		dial_failed(k, "it sent bulk data that nobody asked for");
+		return;
+	}
+	loop_timer_disarm(k->dial_timer);
+	k->dial_pause_us = 0;
+	link_established(k, &k->peer_hello, fd, k->peer.text);
+}
+
+static void on_bulk_closed(struct conn *c, const struct err *why)
+{
+	dial_failed(container_of(c, struct link, dial_bulk), err_msg(why));
+}
+
+int dial_init(struct link *k)
+{
+	k->dial_bulk.on_message = on_bulk_message;
+	k->dial_bulk.on_closed = on_bulk_closed;
+	return loop_add_timer(k->loop, &k->dial_timer, on_timer, k);
+}
+
+void link_dial(struct link *k)
+{
+	if (k->up || k->dial_stage != DIAL_OFF)
+		return;
+	k->dial_pause_us = 0;
+	begin(k);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Inner parts of the link: its state, shared by link.c, dial.c and accept.c. */
+#ifndef LINK_LINK_PRIV_H
+#define LINK_LINK_PRIV_H
+
+#include "colod/link/conn.h"
+#include "colod/link/link.h"
+#include "colod/link/tcp.h"
+
+#define LINK_MAX_CALLERS 8
+
+/* A connection that was accepted and has not become a channel of the link yet. */
+struct caller {
+	struct conn conn;
+	struct link *link;
+	bool welcomed; /* a control connection that waits for its bulk connection */
+	uint64_t since_us;
+	struct wire_hello hello;
+	char address[80];
+};
+
+enum dial_stage {
+	DIAL_OFF,
+	DIAL_PAUSE,	      /* until the next attempt */
+	DIAL_CONNECT_CONTROL,
+	DIAL_HELLO_CONTROL,
+	DIAL_CONNECT_BULK,
+	DIAL_HELLO_BULK,
+};
+
+struct link {
+	struct loop *loop;
+	const struct config *config;
+	const struct link_handlers *handlers;
+	void *arg;
+	struct tcp_addr peer;
+	int listen_fd;
+	struct loop_src *listen_src, *heartbeat, *silence, *callers_timer;
+	struct conn control; /* of the established link, or being dialed */
+	bool up;
+	uint64_t last_heard_us;
+	char peer_address[300];
+
+	struct caller callers[LINK_MAX_CALLERS];
+
+	enum dial_stage dial_stage;
+	struct conn dial_bulk;
+	int dial_fd; /* connecting */
+	struct loop_src *dial_src, *dial_timer;
+	uint64_t dial_pause_us;
+	uint64_t session;
+	struct wire_hello peer_hello;
+};
+
+static inline uint64_t link_timeout_us(const struct link *k)
+{
+	return k->config->peer_timeout_ms * USEC_PER_MSEC;
+}
+
+/* link.c */
+void link_note(struct link *k, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void link_introduce(struct link *k, struct conn *c, enum wire_type type, enum wire_channel channel,
+		    uint64_t session);
+void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd, const char *address);
+void link_control_message(struct conn *c, const struct wire_msg *m);
+void link_control_closed(struct conn *c, const struct err *why);
+
+/* dial.c */
+int dial_init(struct link *k);
+void dial_stop(struct link *k);
+void dial_message(struct link *k, const struct wire_msg *m);
+void dial_failed(struct link *k, const char *why);
+
+/* accept.c */
+int accept_init(struct link *k, struct err *e);
+void accept_close(struct link *k);
+
+#endif

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The established link: control messages, heartbeats, silence. */
+#include "colod/link/link.h"
+
+#include "base/cleanup.h"
+#include "colod/link/link-priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Five heartbeats fit into the time-out, so that four may be late. */
+#define HEARTBEATS_PER_TIMEOUT 5
+
+void link_note(struct link *k, const char *fmt, ...)
+{
+	char text[ERR_MSG_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	k->handlers->note(k->arg, text);
+}
+
+void link_introduce(struct link *k, struct conn *c, enum wire_type type, enum wire_channel channel,
+		    uint64_t session)
+{
+	struct wire_msg m = {.type = type};
+
+	k->handlers->hello(k->arg, &m.hello);
+	m.hello.channel = channel;
+	m.hello.session = session;
+	conn_send(c, &m);
+}
+
+static void arm_heartbeat(struct link *k)
+{
+	loop_timer_arm(k->heartbeat, link_timeout_us(k) / HEARTBEATS_PER_TIMEOUT);
+}
+
+void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd, const char *address)
+{
+	k->up = true;
+	k->dial_stage = DIAL_OFF;
+	k->control.last_heard_us = clock_now_us();
+	snprintf(k->peer_address, sizeof(k->peer_address), "%s", address);
+	loop_timer_disarm(k->silence);
+	arm_heartbeat(k);
+	tcp_set_blocking(bulk_fd);
+	k->handlers->up(k->arg, peer, bulk_fd);
+}
+
+static void take_down(struct link *k)
+{
+	k->last_heard_us = MAX(k->last_heard_us, k->control.last_heard_us);
+	k->up = false;
+	loop_timer_disarm(k->heartbeat);
+	conn_close(&k->control);
+}
+
+void link_control_message(struct conn *c, const struct wire_msg *m)
+{
+	struct link *k = container_of(c, struct link, control);
+
+	if (!k->up)
+		dial_message(k, m);
+	else if (m->type != WIRE_HEARTBEAT)
+		k->handlers->message(k->arg, m);
+}
+
+void link_control_closed(struct conn *c, const struct err *why)
+{
+	struct link *k = container_of(c, struct link, control);
+
+	if (!k->up) {
+		dial_failed(k, err_msg(why));
+		return;
+	}
+	take_down(k);
+	k->handlers->lost(k->arg, err_msg(why));
+}
+
+/* What waits unread in the socket counts as heard: it may be us who were slow. */
+static bool is_silent(struct link *k)
+{
+	if (clock_now_us() - k->control.last_heard_us < link_timeout_us(k))
+		return false;
+	conn_poll(&k->control);
+	return k->up && clock_now_us() - k->control.last_heard_us >= link_timeout_us(k);
+}
+
+static void on_heartbeat(void *arg)
+{
+	struct link *k = arg;
+	struct wire_msg m = {.type = WIRE_HEARTBEAT};
+
+	if (is_silent(k)) {
+		take_down(k);
+		k->handlers->silent(k->arg);
+		return;
+	}
+	if (!k->up)
+		return;
+	conn_send(&k->control, &m);
+	arm_heartbeat(k);
+}
+
+static void on_silence(void *arg)
+{
+	struct link *k = arg;
+
+	if (!k->up)
+		k->handlers->silent(k->arg);
+}
+
+void link_await_silence(struct link *k)
+{
+	uint64_t now = clock_now_us(), due = k->last_heard_us + link_timeout_us(k);
+
+	loop_timer_arm(k->silence, due > now ? due - now : 0);
+}
+
+int link_send(struct link *k, const struct wire_msg *m)
+{
+	return k->up ? conn_send(&k->control, m) : -ENOTCONN;
+}
+
+void link_flush(struct link *k, unsigned timeout_ms)
+{
+	uint64_t end = clock_now_us() + timeout_ms * USEC_PER_MSEC;
+
+	while (k->up && k->control.out_len && clock_now_us() < end) {
+		struct pollfd pfd = {.fd = k->control.fd, .events = POLLOUT};
+		ssize_t n;
+
+		if (poll(&pfd, 1, (int)timeout_ms) <= 0)
+			return;
+		n = send(k->control.fd, k->control.out, k->control.out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n <= 0)
+			return;
+		k->control.out_len -= (size_t)n;
+		memmove(k->control.out, k->control.out + n, k->control.out_len);
+	}
+}
+
+void link_down(struct link *k)
+{
+	loop_timer_disarm(k->silence);
+	dial_stop(k);
+	take_down(k);
+}
+
+enum link_state link_state(const struct link *k)
+{
+	if (k->up)
+		return LINK_UP;
+	return k->dial_stage == DIAL_OFF ? LINK_DOWN : LINK_CONNECTING;
+}
+
+uint64_t link_last_heard_us(const struct link *k)
+{
+	return k->up ? k->control.last_heard_us : k->last_heard_us;
+}
+
+const char *link_peer_address(const struct link *k)
+{
+	return k->up ? k->peer_address : k->peer.text;
+}
+
+int link_new(struct link **out, struct loop *l, const struct config *c, const struct link_handlers *h,
+	     void *arg, struct err *e)
+{
+	struct link *k = calloc(1, sizeof(*k));
+	int r;
+
+	if (!k)
+		return err_errno(e, ENOMEM, "link");
+	k->loop = l;
+	k->config = c;
+	k->handlers = h;
+	k->arg = arg;
+	k->control.fd = k->dial_bulk.fd = k->listen_fd = k->dial_fd = -1;
+	k->control.on_message = link_control_message;
+	k->control.on_closed = link_control_closed;
+	for (int i = 0; i < LINK_MAX_CALLERS; i++)
+		k->callers[i].conn.fd = -1;
+	r = tcp_resolve(&k->peer, &c->peer, false, "peer", e);
+	if (!r)
+		r = accept_init(k, e);
+	if (!r && (loop_add_timer(l, &k->heartbeat, on_heartbeat, k) ||
+		   loop_add_timer(l, &k->silence, on_silence, k) || dial_init(k)))
+		r = err_errno(e, ENOMEM, "link");
+	if (r) {
+		link_free(k);
+		return r;
+	}
+	*out = k;
+	return 0;
+}
+
+void link_free(struct link *k)
+{
+	if (!k)
+		return;
+	conn_close(&k->control);
+	if (k->dial_timer)
+		dial_stop(k);
+	accept_close(k);
+	loop_src_free(&k->heartbeat);
+	loop_src_free(&k->silence);
+	loop_src_free(&k->dial_timer);
+	free(k);
+}

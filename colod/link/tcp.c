@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* TCP sockets as the link wants them. */
+#include "colod/link/tcp.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+
+int tcp_resolve(struct tcp_addr *a, const struct endpoint *ep, bool passive, const char *key,
+		struct err *e)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0)};
+	bool v6 = strchr(ep->host, ':');
+	struct addrinfo *res;
+	int r = getaddrinfo(ep->host, ep->port, &hints, &res);
+
+	if (r)
+		return err_set(e, EINVAL, "%s = %s:%s: %s", key, ep->host, ep->port, gai_strerror(r));
+	memcpy(&a->sa, res->ai_addr, res->ai_addrlen);
+	a->len = res->ai_addrlen;
+	freeaddrinfo(res);
+	snprintf(a->text, sizeof(a->text), v6 ? "[%s]:%s" : "%s:%s", ep->host, ep->port);
+	return 0;
+}
+
+static int tcp_socket(const struct tcp_addr *a)
+{
+	int one = 1, fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+}
+
+int tcp_listen(const struct tcp_addr *a, struct err *e)
+{
+	autoclose int fd = tcp_socket(a);
+	int one = 1;
+
+	if (fd < 0)
+		return err_errno(e, -fd, "cannot listen on %s", a->text);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (const struct sockaddr *)&a->sa, a->len) || listen(fd, 16))
+		return err_errno(e, errno, "cannot listen on %s (listen = in the configuration)", a->text);
+	return steal_fd(&fd);
+}
+
+int tcp_connect(const struct tcp_addr *a)
+{
+	autoclose int fd = tcp_socket(a);
+
+	if (fd < 0)
+		return fd;
+	if (connect(fd, (const struct sockaddr *)&a->sa, a->len) && errno != EINPROGRESS)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+int tcp_connected(int fd)
+{
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len))
+		return -errno;
+	return -error;
+}
+
+int tcp_accept(int listen_fd, char *text, size_t size)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	char host[64] = "?", port[8] = "?";
+	int one = 1, fd;
+
+	fd = accept4(listen_fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	getnameinfo((struct sockaddr *)&sa, len, host, sizeof(host), port, sizeof(port),
+		    NI_NUMERICHOST | NI_NUMERICSERV);
+	snprintf(text, size, "%s port %s", host, port);
+	return fd;
+}
+
+void tcp_set_blocking(int fd)
+{
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+}
