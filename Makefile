@@ -17,10 +17,15 @@ DEB_TEST  := libcmocka-dev python3 python3-pytest busybox-static cpio iproute2 c
 	clang-format clang-tidy mandoc procps util-linux
 
 MAKEFLAGS += --no-builtin-rules
+# V=1 shows whole commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 PKGS := libsystemd json-c libxxhash
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CC ?= gcc
 CSTD := -std=gnu11 -D_GNU_SOURCE -I. -DCOLOD_VERSION='"$(VERSION)"' -DCOLOD_LIBDIR='"$(LIBDIR)"' \
 	-DCOLOD_SYSCONFDIR='"$(SYSCONFDIR)"'
@@ -29,14 +34,14 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
 OPT ?= -O2 -g
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -U_FORTIFY_SOURCE)
-ALL_CFLAGS = $(CSTD) $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
+ALL_CFLAGS = $(CSTD) $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
-LDLIBS = $(shell pkg-config --libs $(PKGS)) -lpthread
+LDLIBS = $(PKG_LIBS) -lpthread
 
 LIB_SRC := $(wildcard base/*.c qmp-client/*.c) $(filter-out colod/main/%,$(wildcard colod/*/*.c))
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
-MAIN_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard colod/main/*.c))
-CTL_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard colo-ctl/*.c))
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+MAIN_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard colod/main/*.c))
+CTL_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard colo-ctl/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test-*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
 C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null)
@@ -48,25 +53,30 @@ all: $(BUILD)/colod $(BUILD)/colo-ctl $(BUILD)/colod-preload.so
 help:
 	@echo "all demo check check-unit check-system check-long lint asan tsan fuzz bench install deps clean"
 
-$(BUILD)/%.o: %.c
+$(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libcolod.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/colod: $(MAIN_OBJ) $(BUILD)/libcolod.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/colo-ctl: $(CTL_OBJ) $(BUILD)/libcolod.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Runs inside QEMU: no sanitizer, nothing but libc.
 $(BUILD)/colod-preload.so: preload/preload.c
 	@mkdir -p $(@D)
-	$(CC) $(CSTD) -O2 -g $(WARN) -fPIC -shared -Wl,-z,relro,-z,now -MMD -MP -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CSTD) -O2 -g $(WARN) -fPIC -shared -Wl,-z,relro,-z,now -MMD -MP -o $@ $<
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(wildcard $(BUILD)/*.d)
 
-include tests/tests.mk
+include tests/tests.mk tests/system.mk $(wildcard tests/kernel.mk tools/install.mk)

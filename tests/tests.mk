@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Tests, benches, lint and installation of what they need.
 
-.PHONY: deps check check-unit check-system check-long lint asan tsan fuzz clean
+.PHONY: deps check-unit asan tsan fuzz clean
 
 # Quick when everything is there: one dpkg-query, no network.
 deps:
@@ -17,7 +17,8 @@ deps:
 
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libcolod.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/libcolod.a $(LDLIBS) -lcmocka
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/libcolod.a $(LDLIBS) -lcmocka
 
 check-unit: $(UNIT)
 	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
@@ -29,22 +30,24 @@ tsan:
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread check-unit
 
 FUZZ_CFLAGS = $(CSTD) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-	$(shell pkg-config --cflags $(PKGS))
+	$(PKG_CFLAGS)
 FUZZ_LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/fuzz/obj/%.o)
 FUZZ_SECONDS ?= 5
 
 $(BUILD)/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
-	clang $(subst fuzzer$(comma),fuzzer-no-link$(comma),$(FUZZ_CFLAGS)) -MMD -MP -c -o $@ $<
+	$(call say,FZ,$@)
+	$(Q)clang $(subst fuzzer$(comma),fuzzer-no-link$(comma),$(FUZZ_CFLAGS)) -MMD -MP -c -o $@ $<
 
 comma := ,
 
 $(BUILD)/fuzz/libcolod.a: $(FUZZ_LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $(BUILD)/fuzz/libcolod.a
-	clang $(FUZZ_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/fuzz/libcolod.a $(LDLIBS)
+	$(call say,FZ,$@)
+	$(Q)clang $(FUZZ_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/fuzz/libcolod.a $(LDLIBS)
 
 -include $(FUZZ_LIB_OBJ:.o=.d) $(FUZZ:=.d)
 

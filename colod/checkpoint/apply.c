@@ -12,8 +12,8 @@
 
 static void *reserve(uint64_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		       -1, 0);
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -77,7 +77,8 @@ static void apply_stage(struct replica *rep)
 	}
 }
 
-static int revert_own_writes(struct replica *rep, struct tracker *t, struct bitmap *own, struct err *e)
+static int revert_own_writes(struct replica *rep, struct tracker *t, struct bitmap *own,
+			     struct err *e)
 {
 	int r;
 
@@ -86,7 +87,8 @@ static int revert_own_writes(struct replica *rep, struct tracker *t, struct bitm
 	if (r)
 		return r;
 	for (uint64_t p = bitmap_next(own, 0); p < own->nbits; p = bitmap_next(own, p + 1))
-		memcpy(rep->guest->ram + (p << PAGE_SHIFT), rep->cache + (p << PAGE_SHIFT), PAGE_BYTES);
+		memcpy(rep->guest->ram + (p << PAGE_SHIFT), rep->cache + (p << PAGE_SHIFT),
+		       PAGE_BYTES);
 	return 0;
 }
 

@@ -28,7 +28,8 @@ const char *ckpt_trigger_name(enum ckpt_trigger t);
 /** struct ckpt_stats - measurements of one daemon's life; written by the loop unless atomic. */
 struct ckpt_stats {
 	struct quantile pause_us; /* from sending stop to QEMU's answer to cont */
-	struct quantile stop_us, scan_us, copy_us, save_us, cont_us; /* parts of the pause; scan, copy and save overlap */
+	struct quantile stop_us, scan_us, copy_us, save_us,
+		cont_us;             /* parts of the pause; scan, copy and save overlap */
 	struct quantile commit_us;   /* trigger to RECEIVED */
 	struct quantile dirty_pages; /* distinct pages of an epoch */
 	struct quantile last_pages;  /* pages copied while the guest stood still */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Failing checkpoints in a row after which the secondary is given up: the guest matters more. */
-#define MAX_FAILURES	 5
+#define MAX_FAILURES     5
 #define FAILURE_DELAY_US (200 * USEC_PER_MSEC)
 
 void primary_answer(struct list *waiters, const struct ckpt_result *r)

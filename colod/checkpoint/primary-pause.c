@@ -59,7 +59,8 @@ static void on_cont(struct primary *p, const struct qmp_reply *r)
 	uint64_t now = clock_now_us();
 
 	if (r->status)
-		err_set(&p->last_err, -r->status, "QEMU could not run the guest again: %s", r->desc);
+		err_set(&p->last_err, -r->status, "QEMU could not run the guest again: %s",
+			r->desc);
 	if (p->phase != PRIMARY_SEND && p->phase != PRIMARY_AWAIT)
 		return;
 	p->resumed = true;

@@ -6,14 +6,14 @@
 #include "colod/checkpoint/primary.h"
 
 enum primary_phase {
-	PRIMARY_OFF,	 /* no session */
-	PRIMARY_WAIT,	 /* for READY */
-	PRIMARY_COPY,	 /* first full copy; guest runs */
-	PRIMARY_IDLE,	 /* between checkpoints: pre-copy rounds, waiting for a trigger */
+	PRIMARY_OFF,     /* no session */
+	PRIMARY_WAIT,    /* for READY */
+	PRIMARY_COPY,    /* first full copy; guest runs */
+	PRIMARY_IDLE,    /* between checkpoints: pre-copy rounds, waiting for a trigger */
 	PRIMARY_PREPARE, /* NEW sent: local rounds until little is left, and SUSPENDED */
-	PRIMARY_PAUSE,	 /* guest stopped: capture and save */
-	PRIMARY_SEND,	 /* guest runs again (cont may be on its way): the epoch is being sent */
-	PRIMARY_AWAIT,	 /* sent; waiting for RECEIVED (and LOADED of a switch-over) */
+	PRIMARY_PAUSE,   /* guest stopped: capture and save */
+	PRIMARY_SEND,    /* guest runs again (cont may be on its way): the epoch is being sent */
+	PRIMARY_AWAIT,   /* sent; waiting for RECEIVED (and LOADED of a switch-over) */
 };
 
 enum tx_work {
@@ -70,24 +70,24 @@ struct primary {
 	struct loop_src *period_timer, *round_timer;
 	enum primary_phase phase;
 	uint64_t session;
-	uint64_t epoch;	 /* last committed */
-	uint64_t loaded; /* last LOADED */
-	bool synced;	/* the first checkpoint is committed */
-	bool announced; /* SYNCED was raised */
+	uint64_t epoch;       /* last committed */
+	uint64_t loaded;      /* last LOADED */
+	bool synced;          /* the first checkpoint is committed */
+	bool announced;       /* SYNCED was raised */
 	unsigned late_rounds; /* since the end of the first full copy */
 	bool outbox_done; /* RECEIVED came: the worker has to empty the outbox before its next work */
 	uint64_t budget_at_us;
 	uint64_t budget_bytes;
 
 	/* The checkpoint under way. */
-	uint32_t triggers;	   /* that wait for the next one */
+	uint32_t triggers;         /* that wait for the next one */
 	uint32_t current_triggers; /* that it serves */
 	uint32_t flags;
 	struct list waiting, serving; /* struct ckpt_waiter */
 	bool suspended, prepared, captured, hashed, saved, resumed, sent, received, verified;
-	bool committed;	  /* RECEIVED is accounted for */
+	bool committed; /* RECEIVED is accounted for */
 	bool pause_failed;
-	bool holding;	  /* stop sent, cont not yet */
+	bool holding;     /* stop sent, cont not yet */
 	bool was_running; /* before our stop */
 	uint64_t devices_bytes;
 	uint64_t begun_at_us, stop_at_us, stopped_at_us, cont_at_us, pause_us, commit_us;

@@ -153,6 +153,11 @@ uint64_t primary_epoch(const struct primary *p)
 	return p->epoch;
 }
 
+bool primary_holds_guest(const struct primary *p)
+{
+	return p->phase == PRIMARY_PAUSE && p->was_running;
+}
+
 void primary_trigger(struct primary *p, enum ckpt_trigger t)
 {
 	if (p->phase == PRIMARY_OFF)
@@ -192,7 +197,8 @@ static void on_ready(struct primary *p, const struct wire_msg *m)
 		return;
 	if (m->epoch != p->epoch) {
 		ckpt_event(p->env, FSM_EV_SYNC_FAILED,
-			   "the secondary is at epoch %" PRIu64 ", not %" PRIu64, m->epoch, p->epoch);
+			   "the secondary is at epoch %" PRIu64 ", not %" PRIu64, m->epoch,
+			   p->epoch);
 		return;
 	}
 	p->phase = p->full ? PRIMARY_COPY : PRIMARY_IDLE;

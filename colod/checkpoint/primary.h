@@ -67,4 +67,7 @@ void primary_retime(struct primary *p);
 
 uint64_t primary_epoch(const struct primary *p);
 
+/** primary_holds_guest() - the guest stands still only because a checkpoint is being taken. */
+bool primary_holds_guest(const struct primary *p);
+
 #endif

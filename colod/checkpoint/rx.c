@@ -25,7 +25,8 @@ static int check_epoch(struct rx *rx, uint64_t epoch, const char *what, struct e
 {
 	if (epoch == rx->epoch)
 		return 0;
-	return err_set(e, EPROTO, "peer sent %s of epoch %" PRIu64 " while epoch %" PRIu64 " is open", what,
+	return err_set(e, EPROTO,
+		       "peer sent %s of epoch %" PRIu64 " while epoch %" PRIu64 " is open", what,
 		       epoch, rx->epoch);
 }
 
@@ -96,7 +97,8 @@ static int receive_pages(struct rx *rx, uint32_t length, struct err *e)
 	if (!r)
 		r = read_bytes(rx, rx->entry_buf, 8ul * f->count, e);
 	if (!r)
-		r = wire_decode_pages_entries(f, rx->entry_buf, length, guest_pages(rx->replica->guest), e);
+		r = wire_decode_pages_entries(f, rx->entry_buf, length,
+					      guest_pages(rx->replica->guest), e);
 	if (r)
 		return r;
 	XXH3_64bits_update(rx->hash, head, sizeof(head));
@@ -145,7 +147,9 @@ static int receive_devices(struct rx *rx, uint32_t length, struct err *e)
 	if (r)
 		return r;
 	if (bytes > rx->replica->guest->vmstate_max_bytes)
-		return err_set(e, EPROTO, "peer sent %" PRIu64 " bytes of device state, at most %" PRIu64 " fit",
+		return err_set(e, EPROTO,
+			       "peer sent %" PRIu64 " bytes of device state, at most %" PRIu64
+			       " fit",
 			       bytes, rx->replica->guest->vmstate_max_bytes);
 	r = read_bytes(rx, rx->replica->devices, bytes, e);
 	if (r)
@@ -166,13 +170,14 @@ static int check_send(struct rx *rx, const struct wire_msg *m, struct err *e)
 	if (m->entries != rx->entries || m->zero_entries != rx->zero_entries ||
 	    m->devices_bytes != rx->replica->devices_bytes)
 		return err_set(e, EBADMSG,
-			       "epoch %" PRIu64 " came in part: %" PRIu64 " of %" PRIu64 " pages, %" PRIu64 " of %" PRIu64
-			       " bytes of device state",
+			       "epoch %" PRIu64 " came in part: %" PRIu64 " of %" PRIu64
+			       " pages, %" PRIu64 " of %" PRIu64 " bytes of device state",
 			       m->epoch, rx->entries, m->entries, rx->replica->devices_bytes,
 			       m->devices_bytes);
 	if (m->checksum != checksum)
 		return err_set(e, EBADMSG,
-			       "epoch %" PRIu64 " arrived damaged: checksum %016" PRIx64 ", expected %016" PRIx64,
+			       "epoch %" PRIu64 " arrived damaged: checksum %016" PRIx64
+			       ", expected %016" PRIx64,
 			       m->epoch, checksum, m->checksum);
 	return 0;
 }
@@ -203,7 +208,8 @@ static int receive_frame(struct rx *rx, struct err *e)
 			r = check_send(rx, &rx->report.send, e);
 		return r ? r : 1;
 	default:
-		return err_set(e, EPROTO, "peer sent %s on the bulk connection", wire_type_name(h.type));
+		return err_set(e, EPROTO, "peer sent %s on the bulk connection",
+			       wire_type_name(h.type));
 	}
 }
 

@@ -16,13 +16,13 @@
 
 enum secondary_phase {
 	SECONDARY_OFF,
-	SECONDARY_SETUP,   /* the worker prepares cache and tracker */
-	SECONDARY_OPEN,	   /* receiving; nothing is being applied */
+	SECONDARY_SETUP,    /* the worker prepares cache and tracker */
+	SECONDARY_OPEN,     /* receiving; nothing is being applied */
 	SECONDARY_STOPPING, /* our guest is being stopped for NEW */
-	SECONDARY_APPLY,   /* committed; the worker writes guest RAM */
-	SECONDARY_LOAD,	   /* QEMU loads the devices */
-	SECONDARY_RUN,	   /* cont is on its way for a guest that runs between checkpoints */
-	SECONDARY_LIVE,	   /* cont is on its way to go live */
+	SECONDARY_APPLY,    /* committed; the worker writes guest RAM */
+	SECONDARY_LOAD,     /* QEMU loads the devices */
+	SECONDARY_RUN,      /* cont is on its way for a guest that runs between checkpoints */
+	SECONDARY_LIVE,     /* cont is on its way to go live */
 };
 
 enum apply_work {
@@ -54,9 +54,9 @@ struct secondary {
 	uint64_t session;
 	int bulk_fd; /* until rx takes it */
 	bool full;
-	bool running;	  /* our guest runs between checkpoints */
-	bool shut_down;	  /* it has shut itself down: QEMU wants a reset before it runs again */
-	bool go_live;	  /* as soon as what is under way has ended */
+	bool running;   /* our guest runs between checkpoints */
+	bool shut_down; /* it has shut itself down: QEMU wants a reset before it runs again */
+	bool go_live;   /* as soon as what is under way has ended */
 	bool link_lost;
 	uint64_t committed, loaded;
 	uint64_t new_epoch; /* of the last NEW; its SUSPENDED is sent when @suspended */
@@ -84,7 +84,8 @@ static bool reply_is_stale(struct secondary *s)
 
 static void send_call(struct secondary *s, const char *name, qmp_reply_fn fn)
 {
-	struct qmp_cmd cmd = {.name = name, .fd = -1, .timeout_ms = CALL_TIMEOUT_MS, .fn = fn, .arg = s};
+	struct qmp_cmd cmd = {
+		.name = name, .fd = -1, .timeout_ms = CALL_TIMEOUT_MS, .fn = fn, .arg = s};
 	struct qmp_reply gone = {.status = -ECONNRESET, .desc = "the QMP connection is closed"};
 	int r = qmp_loop_send(s->env->guest->qmp, &cmd);
 
@@ -394,8 +395,8 @@ static void on_new(struct secondary *s, const struct wire_msg *m)
 
 static void on_handover(struct secondary *s, const struct wire_msg *m)
 {
-	if (m->epoch != s->loaded || s->loaded != s->committed ||
-	    !(s->flags & WIRE_EPOCH_SWITCH) || s->phase != SECONDARY_OPEN) {
+	if (m->epoch != s->loaded || s->loaded != s->committed || !(s->flags & WIRE_EPOCH_SWITCH) ||
+	    s->phase != SECONDARY_OPEN) {
 		fail(s, "protocol error", "HANDOVER without a loaded final checkpoint");
 		return;
 	}

@@ -75,8 +75,8 @@ int tx_send_unsent(struct tx *tx, uint64_t *budget, bool may_hurry, struct err *
 	tx->frame.count = tx->frame.data_pages = 0;
 	while (tx->unsent_slots && *budget) {
 		slot = (uint32_t)bitmap_next(&tx->unsent, slot);
-		spend(budget, add_page(tx, tx->outbox.page_of[slot],
-				       pagestore_data(&tx->outbox, slot)));
+		spend(budget,
+		      add_page(tx, tx->outbox.page_of[slot], pagestore_data(&tx->outbox, slot)));
 		bitmap_clear(&tx->unsent, slot);
 		tx->unsent_slots--;
 		if (tx->frame.count == WIRE_PAGES_MAX) {
@@ -99,7 +99,8 @@ int tx_send_full(struct tx *tx, uint64_t *budget, struct err *e)
 		uint64_t n = MIN(npages - tx->full_cursor, WIRE_PAGES_MAX);
 		int r;
 
-		memcpy(tx->bounce, tx->guest->ram + (tx->full_cursor << PAGE_SHIFT), n << PAGE_SHIFT);
+		memcpy(tx->bounce, tx->guest->ram + (tx->full_cursor << PAGE_SHIFT),
+		       n << PAGE_SHIFT);
 		for (uint64_t i = 0; i < n; i++) {
 			const uint8_t *data = tx->bounce + (i << PAGE_SHIFT);
 

@@ -117,7 +117,8 @@ static bool take_page(struct tx *tx, uint64_t page)
 	slot = pagestore_slot(&tx->outbox, page);
 	memcpy(pagestore_data(&tx->outbox, slot), src, PAGE_BYTES);
 	if (tx->fingerprints &&
-	    !fingerprints_update(tx->fingerprints, page, pagestore_data(&tx->outbox, slot)) && fresh) {
+	    !fingerprints_update(tx->fingerprints, page, pagestore_data(&tx->outbox, slot)) &&
+	    fresh) {
 		pagestore_unslot(&tx->outbox, page);
 		return false;
 	}
@@ -195,7 +196,6 @@ int tx_hash_ram(struct tx *tx, struct err *e)
 	if (!tx->page_hashes)
 		return err_errno(e, ENOMEM, "verify");
 	for (uint64_t p = 0; p < npages; p++)
-		tx->page_hashes[p] =
-			XXH3_64bits(tx->guest->ram + (p << PAGE_SHIFT), PAGE_BYTES);
+		tx->page_hashes[p] = XXH3_64bits(tx->guest->ram + (p << PAGE_SHIFT), PAGE_BYTES);
 	return 0;
 }

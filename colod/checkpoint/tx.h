@@ -39,8 +39,8 @@ struct tx {
 	uint8_t frame_head[WIRE_PAGES_FRAME_HEAD_MAX];
 	XXH3_state_t *hash;
 	uint64_t entries, zero_entries; /* since the last SEND */
-	uint64_t *page_hashes;		/* of all RAM, while a verify is under way */
-	bool link_failed; /* the last error came from the socket */
+	uint64_t *page_hashes;          /* of all RAM, while a verify is under way */
+	bool link_failed;               /* the last error came from the socket */
 	atomic_bool hurry;
 };
 

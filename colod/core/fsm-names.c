@@ -6,8 +6,8 @@
 static const char *const role_names[] = {"primary", "secondary"};
 
 static const char *const state_names[] = {
-	[FSM_SETUP] = "setup",	     [FSM_ACTIVE] = "active", [FSM_COLO] = "colo",
-	[FSM_HANDOVER] = "handover", [FSM_FAILOVER] = "failover", [FSM_SOLO] = "solo",
+	[FSM_SETUP] = "setup",         [FSM_ACTIVE] = "active",     [FSM_COLO] = "colo",
+	[FSM_HANDOVER] = "handover",   [FSM_FAILOVER] = "failover", [FSM_SOLO] = "solo",
 	[FSM_COMPLETED] = "completed",
 };
 
@@ -93,7 +93,8 @@ static void dump_role(FILE *f, enum role r)
 		if ((r == ROLE_PRIMARY && s == FSM_FAILOVER) ||
 		    (r == ROLE_SECONDARY && (s == FSM_HANDOVER || s == FSM_SOLO)))
 			continue;
-		fprintf(f, "\t\t%s_%s [label=\"%s\"];\n", role_names[r], state_names[s], state_names[s]);
+		fprintf(f, "\t\t%s_%s [label=\"%s\"];\n", role_names[r], state_names[s],
+			state_names[s]);
 	}
 	fprintf(f, "\t}\n");
 }

@@ -12,8 +12,8 @@
 
 static void *reserve(uint64_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		       -1, 0);
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -97,5 +97,6 @@ bool page_is_zero(const uint8_t *p)
 {
 	static const uint8_t head[64];
 
-	return !memcmp(p, head, sizeof(head)) && !memcmp(p, p + sizeof(head), PAGE_BYTES - sizeof(head));
+	return !memcmp(p, head, sizeof(head)) &&
+	       !memcmp(p, p + sizeof(head), PAGE_BYTES - sizeof(head));
 }

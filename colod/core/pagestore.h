@@ -21,7 +21,7 @@ struct pagestore {
 	uint32_t *page_of; /* slot -> page */
 	uint64_t npages;
 	uint32_t used;
-	uint32_t resident;  /* slots whose memory may be in use */
+	uint32_t resident;   /* slots whose memory may be in use */
 	uint32_t recent_max; /* most slots used in the current run of epochs */
 	uint32_t resets;
 };

@@ -5,13 +5,15 @@
 #include <errno.h>
 #include <inttypes.h>
 
-int wire_decode_pages_head(struct wire_pages *p, const uint8_t *head, uint32_t length, struct err *e)
+int wire_decode_pages_head(struct wire_pages *p, const uint8_t *head, uint32_t length,
+			   struct err *e)
 {
 	p->epoch = wire_get_u64(head);
 	p->count = wire_get_u32(head + 8);
 	p->data_pages = 0;
 	if (!p->count || p->count > WIRE_PAGES_MAX || length < WIRE_PAGES_HEAD_BYTES + 8 * p->count)
-		return err_set(e, EPROTO, "peer sent PAGES with %u entries in %u bytes", p->count, length);
+		return err_set(e, EPROTO, "peer sent PAGES with %u entries in %u bytes", p->count,
+			       length);
 	return 0;
 }
 
@@ -22,14 +24,16 @@ int wire_decode_pages_entries(struct wire_pages *p, const uint8_t *entries, uint
 		uint64_t entry = wire_get_u64(entries + 8 * i);
 
 		if ((entry & ~WIRE_ZERO_PAGE) >= npages)
-			return err_set(e, EPROTO, "peer sent page %" PRIu64 " of a guest with %" PRIu64 " pages",
+			return err_set(e, EPROTO,
+				       "peer sent page %" PRIu64 " of a guest with %" PRIu64
+				       " pages",
 				       entry & ~WIRE_ZERO_PAGE, npages);
 		p->entries[i] = entry;
 		p->data_pages += !(entry & WIRE_ZERO_PAGE);
 	}
 	if (length != WIRE_PAGES_HEAD_BYTES + p->count * 8 + p->data_pages * PAGE_BYTES)
-		return err_set(e, EPROTO, "peer sent PAGES of %u bytes with %u pages of data", length,
-			       p->data_pages);
+		return err_set(e, EPROTO, "peer sent PAGES of %u bytes with %u pages of data",
+			       length, p->data_pages);
 	return 0;
 }
 
@@ -37,8 +41,9 @@ size_t wire_encode_pages(const struct wire_pages *p, uint8_t *buf)
 {
 	uint8_t *at = buf + WIRE_HEADER_BYTES;
 
-	wire_encode_header(buf, WIRE_PAGES,
-			   (uint32_t)(WIRE_PAGES_HEAD_BYTES + p->count * 8 + p->data_pages * PAGE_BYTES));
+	wire_encode_header(
+		buf, WIRE_PAGES,
+		(uint32_t)(WIRE_PAGES_HEAD_BYTES + p->count * 8 + p->data_pages * PAGE_BYTES));
 	wire_put_u64(at, p->epoch);
 	wire_put_u32(at + 8, p->count);
 	at += WIRE_PAGES_HEAD_BYTES;
@@ -53,10 +58,13 @@ int wire_decode_hashes_head(struct wire_hashes *h, const uint8_t *head, uint32_t
 	h->epoch = wire_get_u64(head);
 	h->first = wire_get_u64(head + 8);
 	h->count = wire_get_u32(head + 16);
-	if (!h->count || h->count > WIRE_HASHES_MAX || length != WIRE_HASHES_HEAD_BYTES + 8 * h->count)
-		return err_set(e, EPROTO, "peer sent HASHES with %u entries in %u bytes", h->count, length);
+	if (!h->count || h->count > WIRE_HASHES_MAX ||
+	    length != WIRE_HASHES_HEAD_BYTES + 8 * h->count)
+		return err_set(e, EPROTO, "peer sent HASHES with %u entries in %u bytes", h->count,
+			       length);
 	if (h->first > npages || h->count > npages - h->first)
-		return err_set(e, EPROTO, "peer sent hashes of pages beyond the guest's %" PRIu64, npages);
+		return err_set(e, EPROTO, "peer sent hashes of pages beyond the guest's %" PRIu64,
+			       npages);
 	return 0;
 }
 

@@ -23,7 +23,8 @@ struct wire_hashes {
  * wire_decode_pages_head() - @head holds WIRE_PAGES_HEAD_BYTES; sets epoch and count. The entries,
  * 8 * count bytes, come next. -EPROTO unless the frame's @length can hold them.
  */
-int wire_decode_pages_head(struct wire_pages *p, const uint8_t *head, uint32_t length, struct err *e);
+int wire_decode_pages_head(struct wire_pages *p, const uint8_t *head, uint32_t length,
+			   struct err *e);
 
 /**
  * wire_decode_pages_entries() - fill the entries; -EPROTO unless every page is below @npages and @length is

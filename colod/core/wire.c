@@ -7,13 +7,13 @@
 #include <string.h>
 
 /* Fields in the order in which they stand in a payload. */
-#define F_HELLO	  BIT(0)
-#define F_EPOCH	  BIT(1)
-#define F_FLAGS	  BIT(2)
+#define F_HELLO   BIT(0)
+#define F_EPOCH   BIT(1)
+#define F_FLAGS   BIT(2)
 #define F_ENTRIES BIT(3) /* entries, zero_entries, checksum */
 #define F_DEVICES BIT(4)
-#define F_TEXT	  BIT(5)
-#define F_BULK	  BIT(6) /* not a message: a frame with data */
+#define F_TEXT    BIT(5)
+#define F_BULK    BIT(6) /* not a message: a frame with data */
 
 static const struct {
 	const char *name;
@@ -241,11 +241,14 @@ int wire_decode_header(struct wire_header *h, const uint8_t *buf, struct err *e)
 	uint32_t word = wire_get_u32(buf + 4);
 
 	if (wire_get_u32(buf) != WIRE_MAGIC)
-		return err_set(e, EPROTO, "peer does not speak colod's protocol (first bytes %02x %02x %02x %02x)",
-			       buf[0], buf[1], buf[2], buf[3]);
+		return err_set(
+			e, EPROTO,
+			"peer does not speak colod's protocol (first bytes %02x %02x %02x %02x)",
+			buf[0], buf[1], buf[2], buf[3]);
 	if (word >> 16 != WIRE_VERSION)
 		return err_set(e, EPROTO,
-			       "peer speaks protocol version %u, this colod speaks %u: install the same version on both hosts",
+			       "peer speaks protocol version %u, this colod speaks %u: install the "
+			       "same version on both hosts",
 			       word >> 16, WIRE_VERSION);
 	h->type = (uint16_t)word;
 	h->length = wire_get_u32(buf + 8);
@@ -257,7 +260,8 @@ int wire_decode_header(struct wire_header *h, const uint8_t *buf, struct err *e)
 	return 0;
 }
 
-int wire_decode(struct wire_msg *m, const struct wire_header *h, const uint8_t *payload, struct err *e)
+int wire_decode(struct wire_msg *m, const struct wire_header *h, const uint8_t *payload,
+		struct err *e)
 {
 	/* Only read while decoding. */
 	struct cursor c = {.p = (uint8_t *)(uintptr_t)payload,
@@ -267,7 +271,7 @@ int wire_decode(struct wire_msg *m, const struct wire_header *h, const uint8_t *
 	m->type = h->type;
 	walk(&c, m);
 	if (c.bad || c.p != c.end)
-		return err_set(e, EPROTO, "peer sent a malformed %s of %u bytes", types[h->type].name,
-			       h->length);
+		return err_set(e, EPROTO, "peer sent a malformed %s of %u bytes",
+			       types[h->type].name, h->length);
 	return 0;
 }

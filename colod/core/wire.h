@@ -9,39 +9,39 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_MAGIC	      0x434f4c4fu /* "COLO" */
-#define WIRE_VERSION	      1
-#define WIRE_HEADER_BYTES     12
-#define WIRE_MSG_MAX_BYTES    2048 /* payload of any message but the bulk frames */
-#define WIRE_TEXT_MAX	      256
-#define WIRE_PAGES_MAX	      64		/* page entries in one PAGES frame */
-#define WIRE_HASHES_MAX	      4096		/* page hashes in one HASHES frame */
-#define WIRE_DEVICES_MAX      (256u << 20)	/* more than any vmstate container holds */
-#define WIRE_PAGES_HEAD_BYTES 12		/* epoch, count */
-#define WIRE_HASHES_HEAD_BYTES 20		/* epoch, first page, count */
-#define WIRE_DEVICES_HEAD_BYTES 8		/* epoch */
-#define WIRE_ZERO_PAGE	      (UINT64_C(1) << 63)	/* flag in a page entry: all zero, no data follows */
+#define WIRE_MAGIC              0x434f4c4fu /* "COLO" */
+#define WIRE_VERSION            1
+#define WIRE_HEADER_BYTES       12
+#define WIRE_MSG_MAX_BYTES      2048 /* payload of any message but the bulk frames */
+#define WIRE_TEXT_MAX           256
+#define WIRE_PAGES_MAX          64                  /* page entries in one PAGES frame */
+#define WIRE_HASHES_MAX         4096                /* page hashes in one HASHES frame */
+#define WIRE_DEVICES_MAX        (256u << 20)        /* more than any vmstate container holds */
+#define WIRE_PAGES_HEAD_BYTES   12                  /* epoch, count */
+#define WIRE_HASHES_HEAD_BYTES  20                  /* epoch, first page, count */
+#define WIRE_DEVICES_HEAD_BYTES 8                   /* epoch */
+#define WIRE_ZERO_PAGE          (UINT64_C(1) << 63) /* flag in a page entry: all zero, no data follows */
 
 enum wire_type {
 	/* either channel */
-	WIRE_HELLO = 1,	 /* dialing side's first message: who I am */
-	WIRE_WELCOME,	 /* the answer */
-	WIRE_REJECT,	 /* or this: why not */
+	WIRE_HELLO = 1, /* dialing side's first message: who I am */
+	WIRE_WELCOME,   /* the answer */
+	WIRE_REJECT,    /* or this: why not */
 	/* control channel */
 	WIRE_HEARTBEAT,
-	WIRE_READY,	     /* secondary is set up for the epochs after @epoch */
-	WIRE_NEW,	     /* a checkpoint begins */
-	WIRE_SUSPENDED,	     /* the secondary's guest stands still */
-	WIRE_RECEIVED,	     /* commit point */
-	WIRE_LOADED,	     /* the secondary's guest is at this checkpoint */
-	WIRE_FAILED,	     /* this side cannot go on with the session; text says why */
-	WIRE_HANDOVER,	     /* the guest is yours; sent once after LOADED of a WIRE_EPOCH_SWITCH epoch */
+	WIRE_READY,     /* secondary is set up for the epochs after @epoch */
+	WIRE_NEW,       /* a checkpoint begins */
+	WIRE_SUSPENDED, /* the secondary's guest stands still */
+	WIRE_RECEIVED,  /* commit point */
+	WIRE_LOADED,    /* the secondary's guest is at this checkpoint */
+	WIRE_FAILED,    /* this side cannot go on with the session; text says why */
+	WIRE_HANDOVER, /* the guest is yours; sent once after LOADED of a WIRE_EPOCH_SWITCH epoch */
 	WIRE_SWITCH_REQUEST, /* the secondary's operator asks for a switch-over */
 	WIRE_SWITCH_REFUSED, /* the primary's answer when it cannot */
-	WIRE_VERIFIED,	     /* result of comparing all RAM */
-	WIRE_GONE,	     /* the sender's QEMU has ended */
-	WIRE_LEAVE,	     /* the sender's daemon ends in order */
-	WIRE_STOP,	     /* the guest is ended on both hosts */
+	WIRE_VERIFIED,       /* result of comparing all RAM */
+	WIRE_GONE,           /* the sender's QEMU has ended */
+	WIRE_LEAVE,          /* the sender's daemon ends in order */
+	WIRE_STOP,           /* the guest is ended on both hosts */
 	/* bulk channel */
 	WIRE_SEND, /* closes an epoch's pages: counts and checksum */
 	WIRE_PAGES,
@@ -57,16 +57,18 @@ enum wire_channel {
 
 /* Flags of NEW and SEND. */
 #define WIRE_EPOCH_FIRST  BIT(0) /* closes the first full copy */
-#define WIRE_EPOCH_RUN	  BIT(1) /* the secondary's guest runs after it is loaded */
+#define WIRE_EPOCH_RUN    BIT(1) /* the secondary's guest runs after it is loaded */
 #define WIRE_EPOCH_SWITCH BIT(2) /* final checkpoint of a planned switch-over */
-#define WIRE_EPOCH_VERIFY BIT(3) /* HASHES of all guest RAM came with it: compare and answer VERIFIED */
+#define WIRE_EPOCH_VERIFY                                                                          \
+	BIT(3) /* HASHES of all guest RAM came with it: compare and answer VERIFIED */
 
 /** struct wire_hello - what both sides must agree on before any byte of RAM moves. */
 struct wire_hello {
 	uint8_t channel; /* enum wire_channel */
-	uint8_t role;	 /* enum role of the sender */
+	uint8_t role;    /* enum role of the sender */
 	uint64_t session;
-	uint64_t epoch; /* last one committed at the sender; a full copy counts on from the primary's */
+	uint64_t
+		epoch; /* last one committed at the sender; a full copy counts on from the primary's */
 	uint64_t ram_bytes;
 	uint32_t host_page_bytes;
 	uint32_t vcpus;
@@ -81,10 +83,11 @@ struct wire_hello {
 struct wire_msg {
 	enum wire_type type;
 	uint64_t epoch;
-	uint32_t flags;		/* NEW, SEND */
-	uint64_t entries;	/* SEND: page entries since the last SEND; VERIFIED: pages compared */
-	uint64_t zero_entries;	/* SEND: those of them that were zero; VERIFIED: differing pages */
-	uint64_t checksum;	/* SEND: XXH3 over all entries, page data and devices; VERIFIED: first differing page */
+	uint32_t flags;   /* NEW, SEND */
+	uint64_t entries; /* SEND: page entries since the last SEND; VERIFIED: pages compared */
+	uint64_t zero_entries; /* SEND: those of them that were zero; VERIFIED: differing pages */
+	uint64_t
+		checksum; /* SEND: XXH3 over all entries, page data and devices; VERIFIED: first differing page */
 	uint64_t devices_bytes; /* SEND */
 	char text[WIRE_TEXT_MAX];
 	struct wire_hello hello;
@@ -108,7 +111,8 @@ void wire_encode_header(uint8_t *buf, enum wire_type type, uint32_t length);
 size_t wire_encode(const struct wire_msg *m, uint8_t *buf);
 
 /** wire_decode() - the payload (@h->length bytes) of a message that is not a bulk frame. 0 or -EPROTO. */
-int wire_decode(struct wire_msg *m, const struct wire_header *h, const uint8_t *payload, struct err *e);
+int wire_decode(struct wire_msg *m, const struct wire_header *h, const uint8_t *payload,
+		struct err *e);
 
 /** wire_is_bulk_frame() - PAGES, DEVICES, HASHES: decoded piecewise by their receiver. */
 bool wire_is_bulk_frame(uint16_t type);

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define PAUSE_MIN_US	 (100 * USEC_PER_MSEC)
-#define PAUSE_MAX_US	 (2 * USEC_PER_SEC)
+#define PAUSE_MIN_US     (100 * USEC_PER_MSEC)
+#define PAUSE_MAX_US     (2 * USEC_PER_SEC)
 #define ATTEMPT_LIMIT_US (3 * USEC_PER_SEC)
 
 static void begin(struct link *k);
@@ -123,7 +123,8 @@ void dial_message(struct link *k, const struct wire_msg *m)
 	if (m->type == WIRE_REJECT)
 		snprintf(why, sizeof(why), "it refuses us: %s", m->text);
 	else
-		snprintf(why, sizeof(why), "it answered our greeting with %s", wire_type_name(m->type));
+		snprintf(why, sizeof(why), "it answered our greeting with %s",
+			 wire_type_name(m->type));
 	k->dial_pause_us = PAUSE_MAX_US;
 	dial_failed(k, why);
 }

@@ -21,7 +21,7 @@ struct caller {
 
 enum dial_stage {
 	DIAL_OFF,
-	DIAL_PAUSE,	      /* until the next attempt */
+	DIAL_PAUSE, /* until the next attempt */
 	DIAL_CONNECT_CONTROL,
 	DIAL_HELLO_CONTROL,
 	DIAL_CONNECT_BULK,
@@ -61,7 +61,8 @@ static inline uint64_t link_timeout_us(const struct link *k)
 void link_note(struct link *k, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void link_introduce(struct link *k, struct conn *c, enum wire_type type, enum wire_channel channel,
 		    uint64_t session);
-void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd, const char *address);
+void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd,
+		      const char *address);
 void link_control_message(struct conn *c, const struct wire_msg *m);
 void link_control_closed(struct conn *c, const struct err *why);
 

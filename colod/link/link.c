@@ -42,7 +42,8 @@ static void arm_heartbeat(struct link *k)
 	loop_timer_arm(k->heartbeat, link_timeout_us(k) / HEARTBEATS_PER_TIMEOUT);
 }
 
-void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd, const char *address)
+void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd,
+		      const char *address)
 {
 	k->up = true;
 	k->dial_stage = DIAL_OFF;
@@ -139,7 +140,8 @@ void link_flush(struct link *k, unsigned timeout_ms)
 
 		if (poll(&pfd, 1, (int)timeout_ms) <= 0)
 			return;
-		n = send(k->control.fd, k->control.out, k->control.out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = send(k->control.fd, k->control.out, k->control.out_len,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n <= 0)
 			return;
 		k->control.out_len -= (size_t)n;
@@ -171,8 +173,8 @@ const char *link_peer_address(const struct link *k)
 	return k->up ? k->peer_address : k->peer.text;
 }
 
-int link_new(struct link **out, struct loop *l, const struct config *c, const struct link_handlers *h,
-	     void *arg, struct err *e)
+int link_new(struct link **out, struct loop *l, const struct config *c,
+	     const struct link_handlers *h, void *arg, struct err *e)
 {
 	struct link *k = calloc(1, sizeof(*k));
 	int r;

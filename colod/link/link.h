@@ -10,7 +10,7 @@
 struct link;
 
 enum link_state {
-	LINK_DOWN,	 /* neither dialing nor connected; a listener answers with a refusal or a welcome */
+	LINK_DOWN, /* neither dialing nor connected; a listener answers with a refusal or a welcome */
 	LINK_CONNECTING, /* dialing, again and again */
 	LINK_UP,
 };
@@ -37,8 +37,8 @@ struct link_handlers {
 };
 
 /** link_new() - listen on c->listen and resolve c->peer. */
-int link_new(struct link **out, struct loop *l, const struct config *c, const struct link_handlers *h,
-	     void *arg, struct err *e);
+int link_new(struct link **out, struct loop *l, const struct config *c,
+	     const struct link_handlers *h, void *arg, struct err *e);
 void link_free(struct link *k);
 
 /** link_dial() - connect to the peer, with growing pauses between attempts, until it works or link_down(). */

@@ -22,7 +22,8 @@ int tcp_resolve(struct tcp_addr *a, const struct endpoint *ep, bool passive, con
 	int r = getaddrinfo(ep->host, ep->port, &hints, &res);
 
 	if (r)
-		return err_set(e, EINVAL, "%s = %s:%s: %s", key, ep->host, ep->port, gai_strerror(r));
+		return err_set(e, EINVAL, "%s = %s:%s: %s", key, ep->host, ep->port,
+			       gai_strerror(r));
 	memcpy(&a->sa, res->ai_addr, res->ai_addrlen);
 	a->len = res->ai_addrlen;
 	freeaddrinfo(res);
@@ -49,7 +50,8 @@ int tcp_listen(const struct tcp_addr *a, struct err *e)
 		return err_errno(e, -fd, "cannot listen on %s", a->text);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (const struct sockaddr *)&a->sa, a->len) || listen(fd, 16))
-		return err_errno(e, errno, "cannot listen on %s (listen = in the configuration)", a->text);
+		return err_errno(e, errno, "cannot listen on %s (listen = in the configuration)",
+				 a->text);
 	return steal_fd(&fd);
 }
 

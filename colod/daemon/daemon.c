@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The daemon's start and end: sets every part up, connects them, runs the loop. */
+#include "colod/daemon/daemon.h"
+
+#include "base/cleanup.h"
+#include "colod/daemon/daemon-priv.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+static int engine_send(void *arg, const struct wire_msg *m)
+{
+	struct daemon *d = arg;
+
+	return link_send(d->link, m);
+}
+
+static void engine_event(void *arg, enum fsm_event ev, const char *reason)
+{
+	struct daemon *d = arg;
+
+	daemon_event(d, ev, reason);
+}
+
+static const struct ckpt_ops engine_ops = {.send = engine_send, .event = engine_event};
+
+static unsigned scan_threads(const struct config *c)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (c->scan_threads)
+		return c->scan_threads;
+	return (unsigned)MIN(MAX(cores, 1), 4);
+}
+
+static int open_tracker(struct daemon *d, struct err *e)
+{
+	const struct guest *g = d->guest;
+	struct tracker_target t = {.pid = g->pid,
+				   .uffd = g->uffd,
+				   .va = g->ram_va,
+				   .bytes = g->ram_bytes,
+				   .host_page_bytes = g->host_page_bytes,
+				   .threads = scan_threads(d->config)};
+	int r = tracker_open(&d->tracker, d->track_kind, &t, e);
+
+	return r ? r : tracker_arm(d->tracker, e);
+}
+
+static int open_engine(struct daemon *d, struct err *e)
+{
+	int r = open_tracker(d, e);
+
+	if (r)
+		return r;
+	d->env = (struct ckpt_env){.loop = d->loop,
+				   .config = d->config,
+				   .guest = d->guest,
+				   .tracker = d->tracker,
+				   .stats = &d->stats,
+				   .ops = &engine_ops,
+				   .arg = d};
+	r = primary_new(&d->primary, &d->env, e);
+	if (!r)
+		r = secondary_new(&d->secondary, &d->env, e);
+	if (!r)
+		r = link_new(&d->link, d->loop, d->config, &daemon_link_handlers, d, e);
+	return r;
+}
+
+static void on_qemu_ready(void *arg)
+{
+	struct daemon *d = arg;
+	struct err e = {};
+
+	d->guest = qemu_guest(d->qemu);
+	if (open_engine(d, &e)) {
+		d->state = FSM_COMPLETED;
+		daemon_end(d, -e.code, err_msg(&e));
+		return;
+	}
+	daemon_guest_init(d);
+	log_notice("qemu", "version=%s machine=%s accel=%s pid=%d tracking=%s", d->guest->version,
+		   d->guest->machine, d->guest->accel, (int)d->guest->pid,
+		   tracker_name(d->tracker));
+	if (d->role == ROLE_PRIMARY) {
+		daemon_run_guest(d);
+		link_dial(d->link);
+	}
+	sd_notifyf(0, "READY=1\nSTATUS=%s", role_name(d->role));
+	if (d->term_pending)
+		daemon_event(d, FSM_EV_TERM, NULL);
+}
+
+static void on_qemu_failed(void *arg, const struct err *why)
+{
+	struct daemon *d = arg;
+
+	d->ending = true;
+	d->result = -why->code;
+	d->result_err = *why;
+	loop_stop(d->loop, 0);
+}
+
+static void on_qemu_exited(void *arg, const char *how)
+{
+	struct daemon *d = arg;
+	char reason[128];
+
+	if (!d->ending) {
+		snprintf(reason, sizeof(reason), "QEMU ended: %s", how);
+		daemon_event(d, FSM_EV_QEMU_DEAD, reason);
+	}
+	loop_stop(d->loop, 0);
+}
+
+static const struct qemu_handlers qemu_handlers = {
+	.ready = on_qemu_ready, .failed = on_qemu_failed, .exited = on_qemu_exited};
+
+static void on_signal(void *arg, int signo)
+{
+	struct daemon *d = arg;
+
+	(void)signo;
+	if (!d->primary) { /* QEMU is still starting */
+		d->term_pending = true;
+		daemon_end(d, 0, NULL);
+		return;
+	}
+	daemon_event(d, FSM_EV_TERM, signo == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static int set_up(struct daemon *d, struct err *e)
+{
+	static const int signals[DAEMON_SIGNALS] = {SIGTERM, SIGINT};
+	const struct config *c = d->config;
+	int r = loop_new(&d->loop, e);
+
+	if (r)
+		return r;
+	loop_watchdog(d->loop);
+	for (int i = 0; !r && i < DAEMON_SIGNALS; i++)
+		r = loop_add_signal(d->loop, &d->signals[i], signals[i], on_signal, d);
+	if (!r)
+		r = daemon_actions_init(d);
+	if (r)
+		return err_errno(e, -r, "event loop");
+	r = tracker_probe(c->tracking, c->memory_page_bytes, &d->track_kind, e);
+	if (!r)
+		r = control_open(&d->control, d->loop, c->socket_path, c->control_group,
+				 daemon_on_control, d, e);
+	if (!r)
+		r = qemu_start(&d->qemu, d->loop, c, d->track_kind, &qemu_handlers, d, e);
+	return r;
+}
+
+static void tear_down(struct daemon *d)
+{
+	control_close(d->control);
+	if (d->guest)
+		for (int i = 0; i < DAEMON_QMP_EVENTS; i++)
+			qmp_client_unsubscribe(&d->subs[i]);
+	link_free(d->link);
+	primary_free(d->primary);
+	secondary_free(d->secondary);
+	close_fd(&d->start_fd);
+	tracker_close(d->tracker);
+	qemu_free(d->qemu);
+	loop_src_free(&d->start_timer);
+	for (int i = 0; i < DAEMON_SIGNALS; i++)
+		loop_src_free(&d->signals[i]);
+	loop_free(d->loop);
+}
+
+int daemon_run(struct config *c, enum role role, struct err *e)
+{
+	autofree struct daemon *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return err_errno(e, ENOMEM, "colod");
+	d->config = c;
+	d->role = role;
+	d->start_fd = -1;
+	log_setup(c->name, c->log_level);
+	r = set_up(d, e);
+	if (!r)
+		r = loop_run(d->loop);
+	if (!r && d->result) {
+		r = d->result;
+		*e = d->result_err;
+	}
+	tear_down(d);
+	return r;
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The daemon's side of the link: who we are, whom we accept, what the peer tells us. */
+#include "colod/daemon/daemon-priv.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A stranger can make us note something with every packet: not more often than this. */
+#define NOTE_GAP_US (500 * USEC_PER_MSEC)
+
+int daemon_peer_send(struct daemon *d, enum wire_type type, const char *text)
+{
+	struct wire_msg m = {.type = type, .epoch = d->epoch};
+
+	if (text)
+		snprintf(m.text, sizeof(m.text), "%s", text);
+	return link_send(d->link, &m);
+}
+
+static void on_hello(void *arg, struct wire_hello *h)
+{
+	struct daemon *d = arg;
+	const struct guest *g = d->guest;
+
+	h->role = (uint8_t)d->role;
+	h->epoch = d->epoch;
+	h->ram_bytes = g->ram_bytes;
+	h->host_page_bytes = g->host_page_bytes;
+	h->vcpus = g->vcpus;
+	snprintf(h->name, sizeof(h->name), "%s", d->config->name);
+	snprintf(h->qemu_version, sizeof(h->qemu_version), "%s", g->version);
+	snprintf(h->machine, sizeof(h->machine), "%s", g->machine);
+	snprintf(h->cpu_model, sizeof(h->cpu_model), "%s", g->cpu_model);
+	snprintf(h->accel, sizeof(h->accel), "%s", g->accel);
+}
+
+static int differ(struct err *e, const char *what, const char *theirs, const char *ours,
+		  const char *advice)
+{
+	return err_set(e, EINVAL, "%s differs: %s there, %s here; %s", what, theirs, ours, advice);
+}
+
+static int differ_number(struct err *e, const char *what, uint64_t theirs, uint64_t ours,
+			 const char *advice)
+{
+	return err_set(e, EINVAL, "%s differs: %llu there, %llu here; %s", what,
+		       (unsigned long long)theirs, (unsigned long long)ours, advice);
+}
+
+/* What a checkpoint of one host needs to be loadable on the other. */
+static int check_alike(const struct wire_hello *a, const struct wire_hello *b, struct err *e)
+{
+	if (strcmp(a->name, b->name))
+		return differ(e, "the guest's name", a->name, b->name,
+			      "set the same name = on both hosts");
+	if (strcmp(a->qemu_version, b->qemu_version))
+		return differ(e, "the QEMU version", a->qemu_version, b->qemu_version,
+			      "install the same version on both hosts");
+	if (strcmp(a->machine, b->machine))
+		return differ(e, "the machine type", a->machine, b->machine,
+			      "set the same -machine in qemu_args on both hosts");
+	if (strcmp(a->accel, b->accel))
+		return differ(e, "the accelerator", a->accel, b->accel,
+			      "set the same -accel in qemu_args on both hosts");
+	if (strcmp(a->cpu_model, b->cpu_model))
+		return differ(e, "the CPU model", a->cpu_model, b->cpu_model,
+			      "set the same -cpu in qemu_args on both hosts");
+	if (a->vcpus != b->vcpus)
+		return differ_number(e, "the number of CPUs", a->vcpus, b->vcpus,
+				     "set the same -smp in qemu_args on both hosts");
+	if (a->ram_bytes != b->ram_bytes)
+		return differ_number(e, "the RAM size in bytes", a->ram_bytes, b->ram_bytes,
+				     "set the same memory = on both hosts");
+	if (a->host_page_bytes != b->host_page_bytes)
+		return differ_number(e, "the RAM page size", a->host_page_bytes, b->host_page_bytes,
+				     "set the same memory_page_size = on both hosts");
+	return 0;
+}
+
+static int on_accept(void *arg, const struct wire_hello *h, struct err *e)
+{
+	struct daemon *d = arg;
+	struct wire_hello ours = {};
+
+	on_hello(d, &ours);
+	if (d->role == ROLE_PRIMARY && h->role == ROLE_PRIMARY)
+		return err_set(e, EINVAL,
+			       "both hosts run the guest as primary: end one of them and start it "
+			       "with --secondary");
+	if (d->role == ROLE_PRIMARY || h->role != ROLE_PRIMARY)
+		return err_set(e, EINVAL, "only a primary calls, and only a secondary is called");
+	if (d->state != FSM_SETUP && d->state != FSM_COLO)
+		return err_set(e, EBUSY, "busy in state %s", fsm_state_name(d->state));
+	return check_alike(h, &ours, e);
+}
+
+static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd)
+{
+	struct daemon *d = arg;
+	struct wire_hello ours = {};
+	struct err e;
+
+	on_hello(d, &ours);
+	if (check_alike(peer, &ours, &e) || peer->role == d->role) {
+		log_warn("link", "peer %s refused: %s", link_peer_address(d->link), err_msg(&e));
+		close(bulk_fd);
+		link_down(d->link);
+		return;
+	}
+	close_fd(&d->start_fd);
+	d->start_fd = bulk_fd;
+	d->start_epoch = peer->epoch;
+	log_info("link", "connected to %s", link_peer_address(d->link));
+	daemon_event(d, FSM_EV_PEER_UP, NULL);
+}
+
+static void on_message(void *arg, const struct wire_msg *m)
+{
+	struct daemon *d = arg;
+
+	switch (m->type) {
+	case WIRE_GONE:
+		daemon_event(d, FSM_EV_PEER_DEAD, m->text);
+		break;
+	case WIRE_LEAVE:
+		daemon_event(d, FSM_EV_PEER_LEFT, m->text);
+		break;
+	case WIRE_STOP:
+		daemon_event(d, FSM_EV_PEER_STOPPED, m->text);
+		break;
+	case WIRE_SWITCH_REQUEST:
+		daemon_event(d, FSM_EV_PEER_ASKS_SWITCH, NULL);
+		break;
+	case WIRE_SWITCH_REFUSED:
+		daemon_answer_switch(d, -EBUSY, m->text);
+		break;
+	default:
+		if (d->role == ROLE_PRIMARY)
+			primary_message(d->primary, m);
+		else
+			secondary_message(d->secondary, m);
+	}
+}
+
+static void on_lost(void *arg, const char *reason)
+{
+	daemon_event(arg, FSM_EV_LINK_LOST, reason);
+}
+
+static void on_silent(void *arg)
+{
+	struct daemon *d = arg;
+	char reason[80];
+
+	snprintf(reason, sizeof(reason), "nothing heard from the peer for %u ms",
+		 d->config->peer_timeout_ms);
+	daemon_event(d, FSM_EV_PEER_SILENT, reason);
+}
+
+static void on_note(void *arg, const char *text)
+{
+	struct daemon *d = arg;
+	uint64_t now = clock_now_us();
+
+	err_set(&d->last_err, EPROTO, "%s", text);
+	if (d->noted_at_us && now - d->noted_at_us < NOTE_GAP_US)
+		return;
+	d->noted_at_us = now;
+	log_warn("link", "%s", text);
+}
+
+const struct link_handlers daemon_link_handlers = {
+	.hello = on_hello,
+	.accept = on_accept,
+	.up = on_up,
+	.message = on_message,
+	.lost = on_lost,
+	.silent = on_silent,
+	.note = on_note,
+};

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The daemon's state as JSON, for colo-ctl status. */
+#include "colod/daemon/daemon-priv.h"
+
+static void add(struct json_object *o, const char *key, struct json_object *v)
+{
+	json_object_object_add(o, key, v);
+}
+
+static void add_str(struct json_object *o, const char *key, const char *v)
+{
+	add(o, key, json_object_new_string(v));
+}
+
+static void add_num(struct json_object *o, const char *key, uint64_t v)
+{
+	add(o, key, json_object_new_uint64(v));
+}
+
+static void add_bool(struct json_object *o, const char *key, bool v)
+{
+	add(o, key, json_object_new_boolean(v));
+}
+
+static struct json_object *quantiles(const struct quantile *q, bool with_last)
+{
+	struct json_object *o = json_object_new_object();
+	struct quantile_view v;
+
+	quantile_view(q, &v);
+	if (with_last)
+		add_num(o, "last", v.last);
+	add_num(o, "p50", v.p50);
+	add_num(o, "p99", v.p99);
+	add_num(o, "max", v.max);
+	add_num(o, "count", v.count);
+	return o;
+}
+
+static struct json_object *pause_parts(const struct ckpt_stats *st)
+{
+	struct json_object *o = json_object_new_object();
+
+	add(o, "stop", quantiles(&st->stop_us, false));
+	add(o, "scan", quantiles(&st->scan_us, false));
+	add(o, "copy", quantiles(&st->copy_us, false));
+	add(o, "save", quantiles(&st->save_us, false));
+	add(o, "cont", quantiles(&st->cont_us, false));
+	return o;
+}
+
+static struct json_object *checkpoints(const struct ckpt_stats *st)
+{
+	struct json_object *o = json_object_new_object(), *by = json_object_new_object();
+	uint64_t sum = 0;
+
+	for (unsigned t = 0; t < CKPT_TRIGGER_COUNT; t++) {
+		add_num(by, ckpt_trigger_name(t), st->checkpoints[t]);
+		sum += st->checkpoints[t];
+	}
+	add_num(o, "count", sum);
+	add_num(o, "failed", st->failed_checkpoints);
+	add(o, "by_trigger", by);
+	return o;
+}
+
+static void add_ms_ago(struct json_object *o, const char *key, uint64_t at_us)
+{
+	if (at_us)
+		add_num(o, key, (clock_now_us() - at_us) / USEC_PER_MSEC);
+	else
+		add(o, key, NULL);
+}
+
+static struct json_object *peer(const struct daemon *d)
+{
+	static const char *const names[] = {
+		[LINK_DOWN] = "lost", [LINK_CONNECTING] = "connecting", [LINK_UP] = "connected"};
+	struct json_object *o = json_object_new_object();
+	enum link_state s = link_state(d->link);
+	bool waits = s == LINK_DOWN && d->role == ROLE_SECONDARY && d->state == FSM_SETUP;
+
+	add_str(o, "address", link_peer_address(d->link));
+	add_str(o, "state", waits ? "awaited" : names[s]);
+	add_ms_ago(o, "last_heard_ms_ago", link_last_heard_us(d->link));
+	return o;
+}
+
+static struct json_object *qemu(const struct guest *g)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_str(o, "version", g->version);
+	add_num(o, "pid", (uint64_t)g->pid);
+	add_str(o, "machine", g->machine);
+	add_str(o, "accel", g->accel);
+	add_num(o, "vcpus", g->vcpus);
+	return o;
+}
+
+static const char *guest_state(const struct daemon *d)
+{
+	if (!d->guest)
+		return "starting";
+	if (d->guest_panicked)
+		return "panicked";
+	return d->guest_runs || primary_holds_guest(d->primary) ? "running" : "paused";
+}
+
+static void add_measurements(const struct daemon *d, struct json_object *o)
+{
+	const struct ckpt_stats *st = &d->stats;
+
+	add_ms_ago(o, "last_checkpoint_ms_ago", st->last_commit_at_us);
+	add(o, "checkpoints", checkpoints(st));
+	add(o, "pause_us", quantiles(&st->pause_us, false));
+	add(o, "pause_parts_us", pause_parts(st));
+	add(o, "commit_us", quantiles(&st->commit_us, false));
+	add(o, "load_us", quantiles(&st->load_us, false));
+	add(o, "dirty_pages", quantiles(&st->dirty_pages, true));
+	add(o, "last_pages", quantiles(&st->last_pages, true));
+	add(o, "device_state_bytes", quantiles(&st->devices_bytes, true));
+	add_num(o, "precopy_rounds", atomic_load(&st->precopy_rounds));
+	add_num(o, "bytes_sent", atomic_load(&st->bytes_sent));
+	add_num(o, "bytes_received", atomic_load(&st->bytes_received));
+	add_num(o, "zero_pages", atomic_load(&st->zero_pages));
+}
+
+static uint64_t current_epoch(const struct daemon *d)
+{
+	uint64_t engine = 0;
+
+	if (d->primary)
+		engine = d->role == ROLE_PRIMARY ? primary_epoch(d->primary)
+						 : secondary_epoch(d->secondary);
+	return MAX(engine, d->epoch);
+}
+
+struct json_object *daemon_status(const struct daemon *d)
+{
+	const struct config *c = d->config;
+	struct json_object *o = json_object_new_object();
+
+	add_str(o, "name", c->name);
+	add_str(o, "role", role_name(d->role));
+	add_str(o, "state", fsm_state_name(d->state));
+	add_str(o, "mode", ckpt_mode_name(c->mode));
+	add_num(o, "period_ms", c->period_ms);
+	add_num(o, "bandwidth", c->bandwidth_Bps);
+	add_num(o, "peer_timeout_ms", c->peer_timeout_ms);
+	add_num(o, "epoch", current_epoch(d));
+	add_bool(o, "synced", d->state == FSM_COLO || d->state == FSM_HANDOVER);
+	add_str(o, "guest", guest_state(d));
+	add_bool(o, "guest_panicked", d->guest_panicked);
+	add_measurements(d, o);
+	if (d->link)
+		add(o, "peer", peer(d));
+	if (d->guest)
+		add(o, "qemu", qemu(d->guest));
+	add_str(o, "tracking", track_kind_name(d->track_kind));
+	add_num(o, "memory_bytes", c->memory_bytes);
+	add_num(o, "memory_page_bytes", c->memory_page_bytes);
+	add_bool(o, "run_secondary", c->run_secondary);
+	add(o, "last_error", d->last_err.code ? json_object_new_string(d->last_err.msg) : NULL);
+	return o;
+}
