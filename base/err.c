@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef err_set
+#undef err_errno
+
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
 	va_list ap;

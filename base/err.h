@@ -30,6 +30,12 @@ int err_errno(struct err *e, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /** err_prefix() - put "text: " before the reason already recorded. Returns -e->code. */
 int err_prefix(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+#ifdef __clang_analyzer__
+/* The analyzer sees one file at a time and would follow paths on which a failed call returns 0. */
+#define err_set(...)   ((err_set)(__VA_ARGS__), -1)
+#define err_errno(...) ((err_errno)(__VA_ARGS__), -1)
+#endif
+
 /** err_msg() - the reason as a string, never NULL. */
 const char *err_msg(const struct err *e);
 

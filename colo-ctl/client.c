@@ -43,10 +43,8 @@ static void list_name(char *names, size_t size, const char *name)
 {
 	size_t len = strlen(names);
 
-	if (len + strlen(name) + 2 > size)
-		return;
-	names[len] = ' ';
-	strcpy(names + len + 1, name);
+	if (len + strlen(name) + 2 <= size)
+		snprintf(names + len, size - len, " %s", name);
 }
 
 int client_find_socket(char **out, const char *dir, struct err *e)

@@ -20,9 +20,9 @@
 
 struct control_conn {
 	struct list link;
-	struct list requests; /* oldest first */
-	unsigned pending;     /* length of that list */
-	size_t sent;          /* of the oldest one's answer */
+	struct control_request *requests[CONN_PENDING_MAX]; /* a ring */
+	unsigned first, pending;                            /* oldest entry, entries in use */
+	size_t sent;                                        /* of the oldest one's answer */
 	bool at_eof, broken;
 	int fd;
 	struct loop_src *io, *again;
@@ -31,31 +31,33 @@ struct control_conn {
 	struct control_lines lines;
 };
 
-/* In its connection's list until its answer is sent. @conn is NULL once the client has gone. */
+/* @conn is NULL once the client has gone. */
 struct control_request {
-	struct list link;
 	struct control_conn *conn;
-	char *answer; /* NULL until the handler has answered */
+	bool answered;
+	char *answer; /* NULL when there was no memory for it */
 	size_t answer_len;
 };
 
 static void request_free(struct control_request *rq)
 {
-	list_del(&rq->link);
 	free(rq->answer);
 	free(rq);
 }
 
+/* The i-th oldest request. */
+static struct control_request **request_at(struct control_conn *c, unsigned i)
+{
+	return &c->requests[(c->first + i) % CONN_PENDING_MAX];
+}
+
 static void conn_free(struct control_conn *c)
 {
-	struct list *pos, *tmp;
+	for (unsigned i = 0; i < c->pending; i++) {
+		struct control_request *rq = *request_at(c, i);
 
-	list_for_each_safe (pos, tmp, &c->requests) {
-		struct control_request *rq = list_entry(pos, struct control_request, link);
-
-		list_del(&rq->link);
 		rq->conn = NULL;
-		if (rq->answer)
+		if (rq->answered)
 			request_free(rq);
 	}
 	list_del(&c->link);
@@ -65,11 +67,12 @@ static void conn_free(struct control_conn *c)
 	free(c);
 }
 
-static struct control_request *oldest(const struct control_conn *c)
+/* The answer that may leave now, NULL when there is none. */
+static struct control_request *next_answer(struct control_conn *c)
 {
-	if (list_empty(&c->requests))
-		return NULL;
-	return list_entry(c->requests.next, struct control_request, link);
+	struct control_request *rq = c->pending ? *request_at(c, 0) : NULL;
+
+	return rq && rq->answered ? rq : NULL;
 }
 
 static bool has_room(const struct control_conn *c)
@@ -86,12 +89,11 @@ static bool is_finished(const struct control_conn *c)
 static void conn_update(struct control_conn *c)
 {
 	bool line = control_lines_ready(&c->lines);
-	struct control_request *rq = oldest(c);
 	uint32_t events = 0;
 
 	if (!c->at_eof && !line && has_room(c))
 		events |= EPOLLIN;
-	if (rq && rq->answer)
+	if (next_answer(c))
 		events |= EPOLLOUT;
 	loop_io_events(c->io, events);
 	if ((line && has_room(c)) || is_finished(c))
@@ -102,7 +104,7 @@ static void conn_flush(struct control_conn *c)
 {
 	struct control_request *rq;
 
-	while ((rq = oldest(c)) && rq->answer && !c->broken) {
+	while (!c->broken && (rq = next_answer(c))) {
 		ssize_t n = send(c->fd, rq->answer + c->sent, rq->answer_len - c->sent,
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -115,6 +117,7 @@ static void conn_flush(struct control_conn *c)
 		c->sent += (size_t)n;
 		if (c->sent == rq->answer_len) {
 			c->sent = 0;
+			c->first = (c->first + 1) % CONN_PENDING_MAX;
 			c->pending--;
 			request_free(rq);
 		}
@@ -135,12 +138,11 @@ static void request_answer(struct control_request *rq, struct json_object *obj)
 	}
 	len = text ? asprintf(&rq->answer, "%s\n", text) : -1;
 	json_object_put(obj);
+	rq->answered = true;
 	if (len < 0) {
-		/* No memory for the answer: the order is lost, and so is this client. */
-		c->broken = true;
-		c->pending--;
+		/* No memory for this answer: the next one would be taken for it. */
 		rq->answer = NULL;
-		request_free(rq);
+		c->broken = true;
 	} else {
 		rq->answer_len = (size_t)len;
 		conn_flush(c);
@@ -189,8 +191,7 @@ static struct control_request *request_new(struct control_conn *c)
 		return NULL;
 	}
 	rq->conn = c;
-	list_add_tail(&c->requests, &rq->link);
-	c->pending++;
+	*request_at(c, c->pending++) = rq;
 	return rq;
 }
 
@@ -292,7 +293,6 @@ int control_conn_new(struct loop *l, int fd, struct list *list, control_handler_
 	c->fd = fd;
 	c->fn = fn;
 	c->arg = arg;
-	list_init(&c->requests);
 	list_add_tail(list, &c->link);
 	r = loop_add_io(l, &c->io, fd, EPOLLIN, on_io, c);
 	if (!r)

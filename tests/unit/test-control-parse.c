@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -196,7 +197,7 @@ static void ill_formed_utf8_becomes_question_marks(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		char buf[32];
 
-		strcpy(buf, cases[i][0]);
+		snprintf(buf, sizeof(buf), "%s", cases[i][0]);
 		control_make_utf8(buf);
 		assert_string_equal(buf, cases[i][1]);
 	}

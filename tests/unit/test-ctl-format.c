@@ -182,7 +182,7 @@ static void the_exit_status_follows_the_answer(void **state)
 
 		assert_int_equal(format_exit(&o, j, &reason), cases[i].code);
 		assert_int_equal(!reason, !cases[i].reason);
-		if (reason)
+		if (reason && cases[i].reason)
 			assert_non_null(strstr(reason, cases[i].reason));
 		json_object_put(j);
 	}
