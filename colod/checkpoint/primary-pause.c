@@ -40,7 +40,7 @@ static void on_stop(struct primary *p, const struct qmp_reply *r)
 static void on_save(struct primary *p, const struct qmp_reply *r)
 {
 	const struct guest *g = p->env->guest;
-	off_t size = lseek(g->devstate_fd, 0, SEEK_CUR);
+	off_t size = lseek(g->devstate_pos_fd, 0, SEEK_CUR);
 
 	p->saved = true;
 	p->devices_bytes = size > 0 ? (uint64_t)size : 0;
@@ -125,7 +125,7 @@ void primary_pause(struct primary *p)
 	p->captured = p->hashed = p->saved = p->resumed = false;
 	p->holding = true;
 	p->was_running = true;
-	lseek(p->env->guest->devstate_fd, 0, SEEK_SET);
+	lseek(p->env->guest->devstate_pos_fd, 0, SEEK_SET);
 	/* QEMU runs these in order; saving goes on while we scan and copy. */
 	send_call(p, CALL_STATUS, "query-status", NULL);
 	p->stop_at_us = clock_now_us();

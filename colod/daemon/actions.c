@@ -79,7 +79,7 @@ static void act_start_sync(struct daemon *d)
 	if (d->role == ROLE_SECONDARY)
 		secondary_stop(d->secondary); /* an earlier replica is void from here on */
 	else
-		d->start_epoch = d->epoch;
+		d->start_epoch = daemon_epoch(d);
 	start_session(d, fd, d->start_epoch, true);
 }
 
@@ -113,8 +113,8 @@ static void act_go_live(struct daemon *d, enum fsm_event ev)
 
 static void act_become_solo(struct daemon *d)
 {
+	d->epoch = daemon_epoch(d);
 	d->role = ROLE_PRIMARY;
-	d->epoch = secondary_epoch(d->secondary);
 	d->guest_runs = true;
 	daemon_answer_switch(d, 0, NULL);
 	log_notice("failover", "the guest runs here from checkpoint epoch=%llu",
@@ -254,7 +254,7 @@ void daemon_event(struct daemon *d, enum fsm_event ev, const char *reason)
 		d->term_pending = true;
 	if (cell.next != from || cell.action == FSM_SWAP_ROLES)
 		log_state(fsm_state_name(from), fsm_state_name(cell.next), fsm_event_name(ev),
-			  role_name(d->role), d->epoch, reason);
+			  role_name(d->role), daemon_epoch(d), reason);
 	if (reason && reason[0])
 		err_set(&d->last_err, ECANCELED, "%s", reason);
 	if (cell.action == FSM_REFUSE) { /* tells of the state we are in */

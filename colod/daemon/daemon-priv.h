@@ -38,7 +38,7 @@ struct daemon {
 	uint64_t start_epoch;
 	bool start_full;
 
-	uint64_t epoch; /* last committed, whatever the role was then */
+	uint64_t epoch; /* last committed in sessions that have ended; see daemon_epoch() */
 	bool guest_runs, guest_panicked;
 	bool term_pending;
 	bool ending; /* QEMU is being ended on purpose */
@@ -71,9 +71,15 @@ struct json_object *daemon_status(const struct daemon *d);
 int daemon_guest_init(struct daemon *d);
 void daemon_run_guest(struct daemon *d);
 
+/** daemon_epoch() - the last committed checkpoint of this guest that we know of. */
 static inline uint64_t daemon_epoch(const struct daemon *d)
 {
-	return d->epoch;
+	uint64_t engine = 0;
+
+	if (d->primary && d->secondary)
+		engine = d->role == ROLE_PRIMARY ? primary_epoch(d->primary)
+						 : secondary_epoch(d->secondary);
+	return MAX(engine, d->epoch);
 }
 
 #endif

@@ -14,7 +14,7 @@
 
 int daemon_peer_send(struct daemon *d, enum wire_type type, const char *text)
 {
-	struct wire_msg m = {.type = type, .epoch = d->epoch};
+	struct wire_msg m = {.type = type, .epoch = daemon_epoch(d)};
 
 	if (text)
 		snprintf(m.text, sizeof(m.text), "%s", text);
@@ -27,7 +27,7 @@ static void on_hello(void *arg, struct wire_hello *h)
 	const struct guest *g = d->guest;
 
 	h->role = (uint8_t)d->role;
-	h->epoch = d->epoch;
+	h->epoch = daemon_epoch(d);
 	h->ram_bytes = g->ram_bytes;
 	h->host_page_bytes = g->host_page_bytes;
 	h->vcpus = g->vcpus;

@@ -126,16 +126,6 @@ static void add_measurements(const struct daemon *d, struct json_object *o)
 	add_num(o, "zero_pages", atomic_load(&st->zero_pages));
 }
 
-static uint64_t current_epoch(const struct daemon *d)
-{
-	uint64_t engine = 0;
-
-	if (d->primary)
-		engine = d->role == ROLE_PRIMARY ? primary_epoch(d->primary)
-						 : secondary_epoch(d->secondary);
-	return MAX(engine, d->epoch);
-}
-
 struct json_object *daemon_status(const struct daemon *d)
 {
 	const struct config *c = d->config;
@@ -148,7 +138,7 @@ struct json_object *daemon_status(const struct daemon *d)
 	add_num(o, "period_ms", c->period_ms);
 	add_num(o, "bandwidth", c->bandwidth_Bps);
 	add_num(o, "peer_timeout_ms", c->peer_timeout_ms);
-	add_num(o, "epoch", current_epoch(d));
+	add_num(o, "epoch", daemon_epoch(d));
 	add_bool(o, "synced", d->state == FSM_COLO || d->state == FSM_HANDOVER);
 	add_str(o, "guest", guest_state(d));
 	add_bool(o, "guest_panicked", d->guest_panicked);
