@@ -67,6 +67,13 @@ void loop_stop(struct loop *l, int code)
 	sd_event_exit(l->ev, code);
 }
 
+int loop_step(struct loop *l, uint64_t timeout_us)
+{
+	int r = sd_event_run(l->ev, timeout_us);
+
+	return r > 0 ? 1 : r;
+}
+
 void loop_watchdog(struct loop *l)
 {
 	sd_event_set_watchdog(l->ev, true);

@@ -28,6 +28,10 @@ static inline void cleanup_loop(struct loop **l)
 int loop_run(struct loop *l);
 void loop_stop(struct loop *l, int code);
 
+/** loop_step() - dispatch one source, waiting for it at most @timeout_us; for whoever has a loop of
+ * its own around, such as a test. 1, 0 when there was nothing, or -errno. */
+int loop_step(struct loop *l, uint64_t timeout_us);
+
 /** loop_watchdog() - answer systemd's WatchdogSec from this loop, so that a hung loop is noticed. */
 void loop_watchdog(struct loop *l);
 

@@ -4,6 +4,7 @@
  * The same program tests each mechanism, on the kernel it is run on:
  *   COLOD_TEST_TRACKER=pagemap-scan|soft-dirty  fails unless this is what the kernel gives
  *   COLOD_TEST_HUGE=1                           guest RAM on 2 MB pages (64 must be free)
+ *   COLOD_TEST_THP=1                            shared memory gets transparent huge pages
  *   COLOD_TEST_EPOCHS=N                         length of the runs with writers
  */
 #include <setjmp.h>
@@ -322,8 +323,9 @@ static void a_write_after_a_discard_is_reported(void **state)
 		assert_true(bitmap_test(&rig.written, p));
 }
 
-/* Dropping the mapping of shared pages drops their marks and keeps their content. The kernel refuses it
- * for locked memory; huge pages are never locked, and only what is written afterwards is known. */
+/* Dropping the mapping of shared pages drops their marks and keeps their content. The kernel
+ * refuses it for locked memory; huge pages are never locked, and only what is written afterwards
+ * is known. */
 static void a_dropped_mapping_loses_no_later_write_and_none_of_locked_ram(void **state)
 {
 	bool locked = page_bytes == PAGE_BYTES;
@@ -421,6 +423,24 @@ static void ram_that_is_not_locked_is_refused(void **state)
 	open_target(&target, -EPERM, "mem-lock=on");
 }
 
+/* Seen on Linux 6.1: khugepaged collapses locked shared memory and all soft-dirty bits of it are
+ * gone. */
+static void soft_dirty_refuses_ram_that_khugepaged_may_collapse(void **state)
+{
+	struct tracker_target target;
+
+	(void)state;
+	rig.g = (struct guest){
+		.bytes = 24 * MIB, .page_bytes = PAGE_BYTES, .lock = true, .populate = true};
+	guest_start(&rig.g);
+	target = (struct tracker_target){.pid = rig.g.pid,
+					 .uffd = -1,
+					 .va = rig.g.va,
+					 .bytes = rig.g.bytes,
+					 .host_page_bytes = PAGE_BYTES};
+	open_target(&target, -EPERM, "shmem_enabled");
+}
+
 static void a_bitmap_that_is_too_small_is_refused(void **state)
 {
 	struct bitmap small;
@@ -468,13 +488,12 @@ static void a_mechanism_this_kernel_lacks_is_refused_with_the_way_out(void **sta
 	}
 }
 
-static int choose_kind(void **state)
+static int choose_kind(void)
 {
 	const char *want = getenv("COLOD_TEST_TRACKER");
 	const char *name;
 	struct err e = {};
 
-	(void)state;
 	if (getenv("COLOD_TEST_HUGE"))
 		page_bytes = 2 * MIB;
 	npages_host = page_bytes / PAGE_BYTES;
@@ -495,6 +514,9 @@ static int choose_kind(void **state)
 
 int main(void)
 {
+	const struct CMUnitTest collapsing[] = {
+		T(soft_dirty_refuses_ram_that_khugepaged_may_collapse),
+	};
 	const struct CMUnitTest tests[] = {
 		T(writes_of_running_threads_are_never_lost),
 		T(writes_are_never_lost_with_several_scan_threads),
@@ -521,5 +543,9 @@ int main(void)
 		cmocka_unit_test(a_mechanism_this_kernel_lacks_is_refused_with_the_way_out),
 	};
 
-	return cmocka_run_group_tests(tests, choose_kind, NULL);
+	if (choose_kind())
+		return 1;
+	if (getenv("COLOD_TEST_THP") && kind == TRACK_SOFT_DIRTY)
+		return cmocka_run_group_tests(collapsing, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

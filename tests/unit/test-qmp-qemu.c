@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The QMP adapter with a real QEMU behind it: descriptors, pipelining, jobs, and a killed QEMU. */
+#include "tests/unit/qmp-socket.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#define QEMU_FD 10 /* where QEMU finds its end of the monitor's socket */
+
+static void exec_qemu(int sock)
+{
+	const char *qemu = getenv("COLOD_TEST_QEMU") ?: "qemu-system-x86_64";
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (dup2(sock, QEMU_FD) == QEMU_FD)
+		execlp(qemu, qemu, "-machine", "none", "-display", "none", "-nodefaults", "-S",
+		       "-chardev", "socket,id=m,fd=10", "-mon", "chardev=m,mode=control", NULL);
+	perror(qemu);
+	_exit(127);
+}
+
+static int start_qemu(void **state)
+{
+	struct fixture *f = malloc(sizeof(*f));
+
+	assert_non_null(f);
+	*state = f;
+	open_pair(f, SOCK_STREAM);
+	f->qemu = fork();
+	assert_true(f->qemu >= 0);
+	if (!f->qemu)
+		exec_qemu(f->far);
+	close_fd(&f->far);
+	run_until(f, f->ready || f->closed);
+	assert_int_equal(f->closed, 0);
+	return 0;
+}
+
+static int end_qemu(void **state)
+{
+	struct fixture *f = *state;
+
+	kill(f->qemu, SIGKILL);
+	waitpid(f->qemu, NULL, 0);
+	close_pair(f);
+	free(f);
+	return 0;
+}
+
+static struct json_object *args_of(const char *text)
+{
+	struct json_object *o = json_tokener_parse(text);
+
+	assert_non_null(o);
+	return o;
+}
+
+static void pipelined_commands_are_answered_in_order(void **state)
+{
+	struct fixture *f = *state;
+	struct end a = {}, b = {};
+
+	qmp_loop_cork(f->q);
+	assert_int_equal(send_cmd(f, "query-version", &a), 0);
+	assert_int_equal(send_cmd(f, "query-status", &b), 0);
+	qmp_loop_uncork(f->q);
+	run_until(f, b.calls);
+	assert_int_equal(a.order, 1);
+	assert_int_equal(b.order, 2);
+	assert_non_null(strstr(a.text, "\"qemu\""));
+	assert_non_null(strstr(b.text, "\"prelaunch\""));
+	assert_true(qmp_client_version(qmp_loop_client(f->q))->major >= 7);
+}
+
+static void qemu_error_arrives_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct end a = {};
+
+	assert_int_equal(send_cmd(f, "no-such-command", &a), 0);
+	run_until(f, a.calls);
+	assert_int_equal(a.status, -EREMOTEIO);
+	assert_string_equal(a.text, "The command no-such-command has not been found");
+}
+
+/* The descriptor that QEMU says it has put into the set. */
+static void assert_is_memfd(struct fixture *f, const struct end *e, const char *name)
+{
+	struct json_object *o = args_of(e->text), *fd;
+	char path[64], want[64], link[PATH_MAX] = "";
+
+	assert_true(json_object_object_get_ex(o, "fd", &fd));
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", f->qemu, json_object_get_int(fd));
+	snprintf(want, sizeof(want), "/memfd:%s (deleted)", name);
+	assert_true(readlink(path, link, sizeof(link) - 1) > 0);
+	assert_string_equal(link, want);
+	json_object_put(o);
+}
+
+static void every_command_gets_its_own_descriptor(void **state)
+{
+	struct fixture *f = *state;
+	struct end e[5] = {}, last = {};
+	char name[32], args[32];
+	int fd[5];
+
+	/* A slow command first: QEMU reads on while it works, and keeps one descriptor only. */
+	assert_int_equal(send_cmd(f, "query-qmp-schema", NULL), 0);
+	for (int i = 0; i < 5; i++) {
+		snprintf(name, sizeof(name), "passed-%d", i);
+		snprintf(args, sizeof(args), "{\"fdset-id\": %d}", i);
+		fd[i] = memfd_create(name, MFD_CLOEXEC);
+		assert_int_equal(send_with(f, "add-fd", args_of(args), fd[i], &e[i]), 0);
+	}
+	assert_int_equal(send_cmd(f, "query-fdsets", &last), 0);
+	run_until(f, last.calls);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(e[i].status, 0);
+		snprintf(name, sizeof(name), "passed-%d", i);
+		assert_is_memfd(f, &e[i], name);
+		close(fd[i]);
+	}
+}
+
+static int create_image(struct fixture *f, const char *path, struct end *e)
+{
+	struct qmp_cmd cmd = {.name = "blockdev-create", .fd = -1, .fn = on_end, .arg = e};
+	struct json_object *args = args_of("{\"job-id\": \"job\"}");
+	struct json_object *options = args_of("{\"driver\": \"file\", \"size\": 65536}");
+
+	*e = (struct end){.f = f};
+	json_object_object_add(options, "filename", json_object_new_string(path));
+	json_object_object_add(args, "options", options);
+	cmd.args = args;
+	return qmp_loop_run_job(f->q, &cmd);
+}
+
+static void jobs_end_with_their_result_and_free_their_name(void **state)
+{
+	char dir[] = "/tmp/qmp-job-XXXXXX", path[64], bad[64];
+	struct fixture *f = *state;
+	struct end e = {}, jobs = {};
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/image", dir);
+	snprintf(bad, sizeof(bad), "%s/missing/image", dir);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(create_image(f, i % 2 ? bad : path, &e), 0);
+		run_until(f, e.calls);
+		assert_int_equal(e.status, i % 2 ? -EREMOTEIO : 0);
+		if (i % 2)
+			assert_non_null(strstr(e.text, "No such file or directory"));
+		else
+			assert_int_equal(unlink(path), 0);
+	}
+	assert_int_equal(send_cmd(f, "query-jobs", &jobs), 0);
+	run_until(f, jobs.calls);
+	assert_string_equal(jobs.text, "[]");
+	assert_int_equal(e.calls, 1);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void out_of_band_is_offered_and_answered(void **state)
+{
+	struct fixture *f = *state;
+	struct end e = {.f = f};
+	struct qmp_cmd cmd = {
+		.name = "migrate-pause", .fd = -1, .oob = true, .fn = on_end, .arg = &e};
+
+	assert_int_equal(qmp_loop_send(f->q, &cmd), 0);
+	run_until(f, e.calls);
+	/* There is no migration to pause; had it not run out of band, it would say that instead. */
+	assert_int_equal(e.status, -EREMOTEIO);
+	assert_null(strstr(e.text, "OOB"));
+	assert_non_null(strstr(e.text, "migrate-pause"));
+}
+
+static void a_killed_qemu_closes_the_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct end e = {};
+
+	assert_int_equal(kill(f->qemu, SIGSTOP), 0);
+	assert_int_equal(send_cmd(f, "query-status", &e), 0);
+	assert_int_equal(kill(f->qemu, SIGKILL), 0);
+	run_until(f, f->closed);
+	assert_int_equal(e.status, -ECONNRESET);
+	assert_int_equal(f->reason.code, ECONNRESET);
+	assert_non_null(strstr(f->reason.msg, "exited or was killed"));
+}
+
+#define t_qemu(f) cmocka_unit_test_setup_teardown(f, start_qemu, end_qemu)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_qemu(pipelined_commands_are_answered_in_order),
+		t_qemu(qemu_error_arrives_whole),
+		t_qemu(every_command_gets_its_own_descriptor),
+		t_qemu(jobs_end_with_their_result_and_free_their_name),
+		t_qemu(out_of_band_is_offered_and_answered),
+		t_qemu(a_killed_qemu_closes_the_connection),
+	};
+
+	return cmocka_run_group_tests_name("qmp-qemu", tests, NULL, NULL);
+}
