@@ -25,6 +25,15 @@ enum ckpt_trigger {
 
 const char *ckpt_trigger_name(enum ckpt_trigger t);
 
+#define CKPT_SAMPLES 1024
+
+/** struct ckpt_sample - one checkpoint of the primary, microseconds unless the name says otherwise. */
+struct ckpt_sample {
+	uint64_t epoch, committed_at_us;
+	uint32_t pause_us, stop_us, scan_us, copy_us, save_us, cont_us, commit_us;
+	uint32_t dirty_pages, last_pages;
+};
+
 /** struct ckpt_stats - measurements of one daemon's life; written by the loop unless atomic. */
 struct ckpt_stats {
 	struct quantile pause_us; /* from sending stop to QEMU's answer to cont */
@@ -37,6 +46,8 @@ struct ckpt_stats {
 	struct quantile devices_bytes;
 	uint64_t checkpoints[CKPT_TRIGGER_COUNT];
 	uint64_t failed_checkpoints;
+	struct ckpt_sample samples[CKPT_SAMPLES]; /* ring, by number of commits */
+	uint64_t nsamples;
 	uint64_t last_commit_at_us; /* clock_now_us(); 0: never */
 	atomic_uint_fast64_t bytes_sent, bytes_received, zero_pages, precopy_rounds;
 };

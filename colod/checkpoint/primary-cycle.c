@@ -61,6 +61,22 @@ static enum ckpt_trigger main_trigger(uint32_t triggers)
 	return triggers ? 31 - (unsigned)__builtin_clz(triggers) : CKPT_BY_PERIOD;
 }
 
+static void account_sample(struct ckpt_stats *st, const struct ckpt_sample *s)
+{
+	st->samples[st->nsamples++ % CKPT_SAMPLES] = *s;
+	quantile_add(&st->stop_us, s->stop_us);
+	quantile_add(&st->scan_us, s->scan_us);
+	quantile_add(&st->copy_us, s->copy_us);
+	quantile_add(&st->save_us, s->save_us);
+	if (s->pause_us) { /* a switch-over's last checkpoint has none */
+		quantile_add(&st->cont_us, s->cont_us);
+		quantile_add(&st->pause_us, s->pause_us);
+	}
+	quantile_add(&st->commit_us, s->commit_us);
+	quantile_add(&st->dirty_pages, s->dirty_pages);
+	quantile_add(&st->last_pages, s->last_pages);
+}
+
 static void account_commit(struct primary *p)
 {
 	struct ckpt_stats *st = p->env->stats;
@@ -71,11 +87,13 @@ static void account_commit(struct primary *p)
 	p->epoch++;
 	p->outbox_done = true;
 	p->failures_in_a_row = 0;
-	p->commit_us = now - p->begun_at_us;
+	p->sample.epoch = p->epoch;
+	p->sample.committed_at_us = now;
+	p->sample.commit_us = (uint32_t)(now - p->begun_at_us);
+	p->sample.dirty_pages = (uint32_t)p->ckpt_job.used;
+	account_sample(st, &p->sample);
 	st->last_commit_at_us = now;
 	st->checkpoints[main_trigger(p->current_triggers)]++;
-	quantile_add(&st->commit_us, p->commit_us);
-	quantile_add(&st->dirty_pages, p->ckpt_job.used);
 	quantile_add(&st->devices_bytes, p->devices_bytes);
 }
 
@@ -102,8 +120,8 @@ void primary_maybe_complete(struct primary *p)
 	if ((p->flags & WIRE_EPOCH_SWITCH) && p->loaded != p->epoch)
 		return;
 	res.epoch = p->epoch;
-	res.pause_us = p->pause_us;
-	res.commit_us = p->commit_us;
+	res.pause_us = p->sample.pause_us;
+	res.commit_us = p->sample.commit_us;
 	res.pages = p->verify_result.entries;
 	res.differing_pages = p->verify_result.zero_entries;
 	res.first_differing_page = p->verify_result.checksum;

@@ -33,7 +33,7 @@ static void on_stop(struct primary *p, const struct qmp_reply *r)
 		primary_pause_step(p);
 		return;
 	}
-	quantile_add(&p->env->stats->stop_us, p->stopped_at_us - p->stop_at_us);
+	p->sample.stop_us = (uint32_t)(p->stopped_at_us - p->stop_at_us);
 	primary_submit(p, &p->ckpt_job, TX_CAPTURE);
 }
 
@@ -50,7 +50,7 @@ static void on_save(struct primary *p, const struct qmp_reply *r)
 		pause_fail(p, "QEMU could not save the device state", -EFBIG,
 			   "it is empty or larger than colod's room for it");
 	else
-		quantile_add(&p->env->stats->save_us, clock_now_us() - p->stopped_at_us);
+		p->sample.save_us = (uint32_t)(clock_now_us() - p->stopped_at_us);
 	primary_pause_step(p);
 }
 
@@ -64,9 +64,8 @@ static void on_cont(struct primary *p, const struct qmp_reply *r)
 	if (p->phase != PRIMARY_SEND && p->phase != PRIMARY_AWAIT)
 		return;
 	p->resumed = true;
-	p->pause_us = now - p->stop_at_us;
-	quantile_add(&p->env->stats->cont_us, now - p->cont_at_us);
-	quantile_add(&p->env->stats->pause_us, p->pause_us);
+	p->sample.pause_us = (uint32_t)(now - p->stop_at_us);
+	p->sample.cont_us = (uint32_t)(now - p->cont_at_us);
 	primary_maybe_complete(p);
 }
 
@@ -122,6 +121,7 @@ void primary_pause(struct primary *p)
 {
 	p->phase = PRIMARY_PAUSE;
 	p->pause_failed = false;
+	p->sample = (struct ckpt_sample){};
 	p->captured = p->hashed = p->saved = p->resumed = false;
 	p->holding = true;
 	p->was_running = true;

@@ -87,10 +87,11 @@ struct primary {
 	bool suspended, prepared, captured, hashed, saved, resumed, sent, received, verified;
 	bool committed; /* RECEIVED is accounted for */
 	bool pause_failed;
-	bool holding;     /* stop sent, cont not yet */
-	bool was_running; /* before our stop */
+	bool holding;              /* stop sent, cont not yet */
+	bool was_running;          /* before our stop */
+	struct ckpt_sample sample; /* of the checkpoint under way */
 	uint64_t devices_bytes;
-	uint64_t begun_at_us, stop_at_us, stopped_at_us, cont_at_us, pause_us, commit_us;
+	uint64_t begun_at_us, stop_at_us, stopped_at_us, cont_at_us;
 	struct wire_msg verify_result;
 	unsigned failures_in_a_row;
 	struct err last_err;

@@ -295,11 +295,9 @@ static void job_failed(struct primary *p, struct tx_job *j)
 
 static void captured(struct primary *p, const struct tx_job *j)
 {
-	struct ckpt_stats *st = p->env->stats;
-
-	quantile_add(&st->scan_us, j->round.scan_us);
-	quantile_add(&st->copy_us, j->round.copy_us);
-	quantile_add(&st->last_pages, j->round.taken);
+	p->sample.scan_us = (uint32_t)j->round.scan_us;
+	p->sample.copy_us = (uint32_t)j->round.copy_us;
+	p->sample.last_pages = (uint32_t)j->round.taken;
 	p->captured = true;
 }
 

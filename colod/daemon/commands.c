@@ -23,6 +23,16 @@ static void cmd_status(struct daemon *d, struct control_request *rq, struct json
 	control_reply(rq, daemon_status(d));
 }
 
+static void cmd_samples(struct daemon *d, struct control_request *rq, struct json_object *args)
+{
+	struct json_object *v;
+	uint64_t count = CKPT_SAMPLES;
+
+	if (json_object_object_get_ex(args, "count", &v))
+		count = json_object_get_uint64(v);
+	control_reply(rq, daemon_samples(d, count));
+}
+
 /* A checkpoint that a control client waits for. */
 struct asked {
 	struct ckpt_waiter waiter;
@@ -172,9 +182,13 @@ void daemon_on_control(void *arg, struct control_request *rq, const char *cmd,
 		void (*fn)(struct daemon *d, struct control_request *rq, struct json_object *args);
 		bool needs_guest;
 	} commands[] = {
-		{"status", cmd_status, false}, {"checkpoint", cmd_checkpoint, true},
-		{"verify", cmd_verify, true},  {"failover", cmd_failover, true},
-		{"mode", cmd_mode, false},     {"set", cmd_set, false},
+		{"status", cmd_status, false},
+		{"samples", cmd_samples, false},
+		{"checkpoint", cmd_checkpoint, true},
+		{"verify", cmd_verify, true},
+		{"failover", cmd_failover, true},
+		{"mode", cmd_mode, false},
+		{"set", cmd_set, false},
 		{"stop", cmd_stop, false},
 	};
 	struct daemon *d = arg;

@@ -67,6 +67,9 @@ void daemon_answer_switch(struct daemon *d, int status, const char *reason);
 /* status.c */
 struct json_object *daemon_status(const struct daemon *d);
 
+/* The last @count checkpoints one by one, oldest first: for benches. */
+struct json_object *daemon_samples(const struct daemon *d, uint64_t count);
+
 /* guest.c */
 int daemon_guest_init(struct daemon *d);
 void daemon_run_guest(struct daemon *d);

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -134,6 +135,14 @@ static void on_signal(void *arg, int signo)
 	daemon_event(d, FSM_EV_TERM, signo == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
+/* The folder may be the packaged one or a test's; only its last part is ours to make. */
+static int make_runtime_dir(const char *path, struct err *e)
+{
+	if (mkdir(path, 0755) && errno != EEXIST)
+		return err_errno(e, errno, "cannot make runtime_dir %s", path);
+	return 0;
+}
+
 static int set_up(struct daemon *d, struct err *e)
 {
 	static const int signals[DAEMON_SIGNALS] = {SIGTERM, SIGINT};
@@ -150,6 +159,8 @@ static int set_up(struct daemon *d, struct err *e)
 	if (r)
 		return err_errno(e, -r, "event loop");
 	r = tracker_probe(c->tracking, c->memory_page_bytes, &d->track_kind, e);
+	if (!r)
+		r = make_runtime_dir(c->runtime_dir, e);
 	if (!r)
 		r = control_open(&d->control, d->loop, c->socket_path, c->control_group,
 				 daemon_on_control, d, e);

@@ -154,3 +154,35 @@ struct json_object *daemon_status(const struct daemon *d)
 	add(o, "last_error", d->last_err.code ? json_object_new_string(d->last_err.msg) : NULL);
 	return o;
 }
+
+static struct json_object *sample(const struct ckpt_sample *s)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_num(o, "epoch", s->epoch);
+	add_num(o, "at_ms", s->committed_at_us / USEC_PER_MSEC);
+	add_num(o, "pause_us", s->pause_us);
+	add_num(o, "stop_us", s->stop_us);
+	add_num(o, "scan_us", s->scan_us);
+	add_num(o, "copy_us", s->copy_us);
+	add_num(o, "save_us", s->save_us);
+	add_num(o, "cont_us", s->cont_us);
+	add_num(o, "commit_us", s->commit_us);
+	add_num(o, "dirty_pages", s->dirty_pages);
+	add_num(o, "last_pages", s->last_pages);
+	return o;
+}
+
+struct json_object *daemon_samples(const struct daemon *d, uint64_t count)
+{
+	const struct ckpt_stats *st = &d->stats;
+	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
+	uint64_t first;
+
+	count = MIN(MIN(count, st->nsamples), CKPT_SAMPLES);
+	first = st->nsamples - count;
+	for (uint64_t i = first; i < st->nsamples; i++)
+		json_object_array_add(list, sample(&st->samples[i % CKPT_SAMPLES]));
+	add(o, "samples", list);
+	return o;
+}
