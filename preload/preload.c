@@ -10,8 +10,8 @@
 
 #define LIBRARY_NAME "colod-preload.so"
 
-/* A userfaultfd belongs to the address space that made it, so it must be made in here; QEMU's seccomp
- * sandbox starts in main(), later than this. */
+/* A userfaultfd belongs to the address space that made it, so it must be made in here; QEMU's
+ * seccomp sandbox starts in main(), later than this. */
 
 static bool entry_is_ours(const char *entry, size_t len)
 {
@@ -21,7 +21,7 @@ static bool entry_is_ours(const char *entry, size_t len)
 	       (len == name || entry[len - name - 1] == '/');
 }
 
-/* Take ourselves out of LD_PRELOAD (ld.so(8): separated by colons or blanks), keep the user's own. */
+/* Leave LD_PRELOAD (ld.so(8): separated by colons or blanks), keep the user's own entries. */
 static void forget_preload(void)
 {
 	const char *list = getenv("LD_PRELOAD");
@@ -84,7 +84,7 @@ __attribute__((constructor)) static void colod_preload(void)
 	char *end;
 	long sock;
 
-	/* A wrapper script around QEMU passes everything on; its shell is not the process we want. */
+	/* A wrapper script around QEMU passes everything on: its shell is not what we want. */
 	if (!value || strncmp(program_invocation_short_name, "qemu", 4))
 		return;
 	sock = strtol(value, &end, 10);

@@ -19,9 +19,9 @@
 #endif
 
 /*
- * PAGEMAP_SCAN, Linux 6.7: Documentation/admin-guide/mm/pagemap.rst, PAGEMAP_SCAN(2const). The kernel
- * calls these struct page_region, struct pm_scan_arg, PM_SCAN_* and PAGE_IS_*; the names differ here
- * so that a newer <linux/fs.h> can be included too.
+ * PAGEMAP_SCAN, Linux 6.7: Documentation/admin-guide/mm/pagemap.rst, PAGEMAP_SCAN(2const). The
+ * kernel calls these struct page_region, struct pm_scan_arg, PM_SCAN_* and PAGE_IS_*; the names
+ * differ here so that a newer <linux/fs.h> can be included too.
  */
 struct scan_region {
 	uint64_t start;
@@ -52,7 +52,7 @@ struct scan_arg {
 /* Documentation/admin-guide/mm/pagemap.rst: bit 55 of a /proc/PID/pagemap entry. */
 #define PAGEMAP_SOFT_DIRTY_BIT 55
 
-/* proc_pid_clear_refs(5): what is written into /proc/PID/clear_refs to forget the soft-dirty bits. */
+/* proc_pid_clear_refs(5): written to /proc/PID/clear_refs, forgets the soft-dirty bits. */
 #define CLEAR_REFS_SOFT_DIRTY "4"
 
 #endif

@@ -10,8 +10,8 @@ struct scan_pool;
 typedef void (*scan_fn)(void *arg, unsigned slice);
 
 /**
- * scan_pool_start() - @slices - 1 threads that wait for scan_pool_run(); the caller is the last one.
- * With one slice there is no thread and a run is a plain call that takes no lock.
+ * scan_pool_start() - @slices - 1 threads that wait for scan_pool_run(); the caller is the last
+ * one. With one slice there is no thread and a run is a plain call that takes no lock.
  */
 int scan_pool_start(struct scan_pool **out, unsigned slices, scan_fn fn, void *arg, struct err *e);
 

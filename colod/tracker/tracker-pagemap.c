@@ -7,9 +7,9 @@
 #include <inttypes.h>
 
 /*
- * Documentation/admin-guide/mm/pagemap.rst, "Pagemap Scan IOCTL". The mark of a page that is clean is
- * its uffd-wp bit; a write fault clears the bit inside the kernel and goes on. The scan reports pages
- * without it and sets it again, under the page table lock: no write falls between the two.
+ * Documentation/admin-guide/mm/pagemap.rst, "Pagemap Scan IOCTL". The mark of a page that is clean
+ * is its uffd-wp bit; a write fault clears the bit inside the kernel and goes on. The scan reports
+ * pages without it and sets it again, under the page table lock: no write falls between the two.
  */
 
 /* One call returns at most this many runs of pages; the loop goes on where it ended. */

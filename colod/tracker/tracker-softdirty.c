@@ -11,12 +11,12 @@
 #include <stdio.h>
 
 /*
- * Documentation/admin-guide/mm/soft-dirty.rst. Reading and clearing are two steps, and clearing is for
- * the whole process: a page written between them would be lost. So the bits are cleared only while the
- * guest stands still, and a collect of a running guest reports everything since then.
+ * Documentation/admin-guide/mm/soft-dirty.rst. Reading and clearing are two steps, and clearing is
+ * for the whole process: a page written between them would be lost. So the bits are cleared only
+ * while the guest stands still, and a collect of a running guest reports everything since then.
  */
 
-/* pagemap entries fetched by one read; a multiple of 64, so that a read fills whole bitmap words. */
+/* pagemap entries fetched by one read; a multiple of 64, so that it fills whole bitmap words. */
 #define ENTRIES_PER_READ 8192
 
 #define SHMEM_THP "/sys/kernel/mm/transparent_hugepage/shmem_enabled"

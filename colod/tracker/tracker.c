@@ -82,8 +82,10 @@ static int open_pagemap(struct tracker *t, struct err *e)
 static int make_slices(struct tracker *t, struct err *e)
 {
 	const struct tracker_target *g = &t->target;
+	/* Huge pages of one file are walked under one lock: threads only wait for each other. */
+	bool huge = g->host_page_bytes != PAGE_BYTES;
 	uint64_t most = MAX(g->bytes / SLICE_MIN_BYTES, 1);
-	unsigned n = (unsigned)MIN(MAX(g->threads, 1u), most);
+	unsigned n = huge ? 1 : (unsigned)MIN(MAX(g->threads, 1u), most);
 	uint64_t each = ALIGN_UP(g->bytes / n, SLICE_ALIGN);
 
 	t->slices = calloc(n, sizeof(*t->slices));
@@ -151,8 +153,8 @@ void tracker_close(struct tracker *t)
 	free(t);
 }
 
-/* The pagemap file outlives the process, and a scan of a dead one finds nothing: that must not read as
- * "nothing was written". The first byte past a live address space is an end of file, too. */
+/* The pagemap file outlives the process, and a scan of a dead one may find nothing: that must not
+ * read as "nothing was written". Reading entries of a dead process is an end of file. */
 static int check_alive(struct tracker *t, struct err *e)
 {
 	off_t first = (off_t)(t->target.va >> PAGE_SHIFT) * 8;

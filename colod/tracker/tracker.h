@@ -11,28 +11,31 @@
 #include <sys/types.h>
 
 /*
- * How a written page could be lost, and what keeps it from happening (pm: pagemap-scan, sd: soft-dirty):
+ * How a written page could be lost, and what keeps it from happening (pm: pagemap-scan, sd:
+ * soft-dirty). tests/unit/test-tracker.c holds what can be tested, tests/kernel.mk runs it on Linux
+ * 6.1 and 6.12.
  *
- * - Write between reading and clearing: pm does both under the page table lock; sd clears only while
- *   guest and QEMU's I/O stand still.
- * - Store in progress while a page is protected: it ends before the TLB flush of that call, so a copy
- *   made afterwards has it, or it faults and is marked. KVM's mappings go with an MMU notifier.
- * - Reclaim drops the entry and its mark: RAM must be locked (QEMU -overcommit mem-lock=on; checked by
- *   tracker_open()); huge pages are never reclaimed. Locked RAM also refuses MADV_DONTNEED.
- * - Page without an entry: arming leaves a marker (pm); an entry made later by a write is marked (both).
- * - Migration and compaction move locked pages too; the migration entry carries the mark (both).
- * - khugepaged collapses shared memory: pm keeps markers and such page tables are left alone; sd would
- *   lose the bits, so tracker_open() refuses unless shared memory has no transparent huge pages.
- * - fork() of QEMU: the parent's entries keep their marks. What the child writes to RAM is not seen; QEMU's
- *   children exec at once.
- * - Remapping by QEMU (after a memory error): pm fails with a clear error; sd sees new entries as written.
- * - A dead QEMU looks like one that writes nothing: every collect checks that its memory is still there.
+ * - Write between reading and clearing: pm does both under the page table lock; sd clears only
+ *   while the guest and QEMU's I/O stand still.
+ * - Store in progress while its page is protected: it ends before that call's TLB flush, so a copy
+ *   made afterwards has it, or it faults and is marked. An MMU notifier takes KVM's mapping along.
+ * - Reclaim drops the entry and its mark: RAM must be locked (QEMU -overcommit mem-lock=on), which
+ *   tracker_open() checks; huge pages are never reclaimed. Locked RAM refuses MADV_DONTNEED, too.
+ * - Page without an entry: arming leaves a marker (pm); an entry that a write makes is marked.
+ * - Compaction and migration move locked pages, too: the migration entry carries the mark (both).
+ * - khugepaged collapses locked shared memory: pm keeps its marks; sd loses all of them (seen on
+ *   6.1), so tracker_open() refuses unless shared memory has no transparent huge pages.
+ * - fork() by QEMU: the parent's marks stay. A child's writes to RAM are not seen; QEMU's children
+ *   exec.
+ * - New mapping by QEMU (memory error): pm fails and says so; sd sees it all as written.
+ * - A dead QEMU looks like one that writes nothing: every collect checks that its memory is still
+ *   there.
  * - A collect that fails marks every page.
  *
  * Not seen, and refused elsewhere: DMA into pages pinned before the protection (O_DIRECT, VFIO);
- * writes through another mapping of the same memory (vhost-user, virtiofsd); a hole punched into RAM
- * (balloon): the page turns zero without a write, a later write is seen. With huge pages MADV_DONTNEED
- * succeeds and drops the marks: QEMU uses it for discards only.
+ * writes through another mapping of the same memory (vhost-user, virtiofsd); a hole punched into
+ * RAM (balloon), where a page turns zero without a write; a later write to it is seen. On huge
+ * pages MADV_DONTNEED succeeds and drops the marks: QEMU uses it for discards only.
  */
 
 struct tracker;
@@ -61,13 +64,13 @@ int tracker_probe(enum track_kind want, uint32_t host_page_bytes, enum track_kin
 		  struct err *e);
 
 /**
- * tracker_open() - prepare tracking of @target (copied) with the mechanism that tracker_probe() chose;
- * tracker_arm() starts it. -EPERM: RAM is not locked, or may be collapsed into huge pages.
+ * tracker_open() - prepare tracking of @target (copied) with the mechanism that tracker_probe()
+ * chose; tracker_arm() starts it. -EPERM: RAM is not locked, or may be collapsed into huge pages.
  */
 int tracker_open(struct tracker **out, enum track_kind kind, const struct tracker_target *target,
 		 struct err *e);
 
-/** tracker_close() - stop tracking; the target may have ended. It can be opened again. NULL is fine. */
+/** tracker_close() - stop tracking; the target may have ended, or be opened again. NULL is fine. */
 void tracker_close(struct tracker *t);
 
 /**

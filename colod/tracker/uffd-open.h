@@ -16,10 +16,10 @@
 /**
  * uffd_create() - a userfaultfd of the calling process, or -errno.
  *
- * UFFD_USER_MODE_ONLY lets an unprivileged QEMU make it (userfaultfd(2)) and costs nothing: it bounds
- * the faults that are handed to user space, and asynchronous write protection hands over none; writes
- * by the kernel are tracked all the same. Container sandboxes often filter the system call; the device
- * is then the way in.
+ * UFFD_USER_MODE_ONLY lets an unprivileged QEMU make it (userfaultfd(2)) and costs nothing: it
+ * bounds the faults that are handed to user space, and asynchronous write protection hands over
+ * none; writes by the kernel are tracked all the same. Container sandboxes often filter the system
+ * call; the device is then the way in.
  */
 static inline int uffd_create(void)
 {

@@ -423,7 +423,7 @@ static void ram_that_is_not_locked_is_refused(void **state)
 	open_target(&target, -EPERM, "mem-lock=on");
 }
 
-/* Seen on Linux 6.1: khugepaged collapses locked shared memory and all soft-dirty bits of it are
+/* Seen on Linux 6.1: khugepaged collapses locked shared memory, and all its soft-dirty bits are
  * gone. */
 static void soft_dirty_refuses_ram_that_khugepaged_may_collapse(void **state)
 {

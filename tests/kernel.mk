@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Dirty tracking on the kernels it is made for, in TCG guests, and the bench of its scans.
+
+.PHONY: check-kernel bench-scan
+
+BACKPORTS := bookworm-backports
+TRACKER_TEST := $(BUILD)/tests/unit/test-tracker
+KERNEL_OLD := $(BUILD)/kernel/vmlinuz
+KERNEL_NEW := $(BUILD)/kernel-$(BACKPORTS)/vmlinuz
+
+# The tests of the preload library look for it two folders above themselves.
+check-unit: $(BUILD)/colod-preload.so
+
+$(KERNEL_NEW): | tools/fetch-kernel
+	tools/fetch-kernel $(BUILD) $(BACKPORTS)
+
+# Linux 6.1 has soft-dirty bits only, 6.12 has PAGEMAP_SCAN; THP: transparent huge pages everywhere.
+check-kernel: $(TRACKER_TEST) $(KERNEL_OLD) $(KERNEL_NEW)
+	tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty
+	tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty COLOD_TEST_THP=1
+	tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan
+	tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan COLOD_TEST_THP=1
+	tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan COLOD_TEST_HUGE=1
+
+$(BUILD)/bench/scan-bench: bench/scan-bench.c $(BUILD)/libcolod.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/libcolod.a $(LDLIBS)
+
+-include $(BUILD)/bench/scan-bench.d
+
+# 8 GB of huge pages for its largest case.
+bench-scan: $(BUILD)/bench/scan-bench
+	tests/kernel/with-huge-pages 4096 $(BUILD)/bench/scan-bench $(BUILD)/bench/scan.jsonl
