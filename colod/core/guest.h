@@ -16,8 +16,9 @@
  * @ram:            guest RAM mapped into colod (shared with QEMU)
  * @ram_va:         the same RAM in QEMU's address space
  * @uffd:           userfaultfd made inside QEMU; -1 when the tracker needs none
- * @devstate_fd:    memfd that xen-save-devices-state writes into; it shares its file offset with QEMU's
- *                  descriptor: lseek to 0 before each save, its offset afterwards is the size
+ * @devstate_fd:    memfd that xen-save-devices-state writes into; read or map it from here
+ * @devstate_pos_fd: the same file, write-only (QEMU takes no other), sharing its file offset with
+ *                  QEMU's descriptor: lseek to 0 before each save, its offset afterwards is the size
  * @devstate_path:  the name of that file for QEMU, "/dev/fdset/N"
  * @vmstate_fd:     the qcow2 container behind node GUEST_VMSTATE_NODE
  * @vmstate_offset: where the snapshot's vmstate begins in it, contiguous
@@ -32,6 +33,7 @@ struct guest {
 	uint64_t ram_va;
 	int uffd;
 	int devstate_fd;
+	int devstate_pos_fd;
 	char devstate_path[32];
 	int vmstate_fd;
 	uint64_t vmstate_offset;

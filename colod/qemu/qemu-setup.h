@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The QMP commands between the greeting and "ready": checks first, then the state files. */
+#ifndef QEMU_QEMU_SETUP_H
+#define QEMU_QEMU_SETUP_H
+
+#include "colod/core/guest.h"
+
+/**
+ * struct qemu_setup - runs the commands one by one over guest->qmp and fills @guest
+ * @done: called once from the loop; @reason is NULL when every step went well
+ *
+ * Embedded in its user. The QMP client must be freed before the struct is.
+ */
+struct qemu_setup {
+	struct guest *guest;
+	size_t step;
+	char cpu_path[256];
+	char vmstate_path[32];
+	void (*done)(void *arg, const struct err *reason);
+	void *arg;
+};
+
+/**
+ * qemu_setup_files() - make guest's vmstate container and device state file. The container is a
+ * sparse memfd with room for GUEST_VMSTATE_MAX_BYTES.
+ */
+int qemu_setup_files(struct guest *g, struct err *e);
+
+/** qemu_setup_start() - send the first command; the greeting must be in. */
+void qemu_setup_start(struct qemu_setup *s);
+
+#endif

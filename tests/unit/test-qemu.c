@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A real QEMU under colod: start, device state out and in again, end, refusals. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "colod/qemu/qemu.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define ROUNDS 5
+
+/* The binary under test: COLOD_TEST_QEMU, or the host's own. */
+static const char *qemu_binary(void)
+{
+	return getenv("COLOD_TEST_QEMU") ?: "qemu-system-x86_64";
+}
+
+/* struct run - one QEMU and what it reported. */
+struct run {
+	struct loop *loop;
+	struct qemu *qemu;
+	struct config config;
+	char dir[32];
+	void (*on_ready)(struct run *t);
+	bool was_ready, has_failed, has_exited;
+	char how[ERR_MSG_MAX];
+	struct err reason;
+	unsigned rounds;
+	uint8_t *saved;
+	size_t saved_bytes;
+	char *registers;
+};
+
+static const struct guest *guest(const struct run *t)
+{
+	return qemu_guest(t->qemu);
+}
+
+static void on_ready(void *arg)
+{
+	struct run *t = arg;
+
+	t->was_ready = true;
+	t->on_ready(t);
+}
+
+static void on_failed(void *arg, const struct err *reason)
+{
+	struct run *t = arg;
+
+	t->has_failed = true;
+	t->reason = *reason;
+	loop_stop(t->loop, 0);
+}
+
+static void on_exited(void *arg, const char *how)
+{
+	struct run *t = arg;
+
+	t->has_exited = true;
+	snprintf(t->how, sizeof(t->how), "%s", how);
+	loop_stop(t->loop, 0);
+}
+
+static int start(struct run *t, const char *args)
+{
+	static const struct qemu_handlers handlers = {on_ready, on_failed, on_exited};
+	char text[1024];
+
+	snprintf(text, sizeof(text),
+		 "name = unit\nlisten = 127.0.0.1:1\npeer = 127.0.0.1:2\nmemory = 32M\n"
+		 "qemu = %s\nruntime_dir = %s\nqemu_args = %s\n",
+		 qemu_binary(), t->dir, args);
+	assert_int_equal(config_parse(&t->config, "unit", text, strlen(text), &t->reason), 0);
+	return qemu_start(&t->qemu, t->loop, &t->config, TRACK_SOFT_DIRTY, &handlers, t,
+			  &t->reason);
+}
+
+static void run_to_end(struct run *t, const char *args)
+{
+	if (start(t, args))
+		fail_msg("start: %s", err_msg(&t->reason));
+	assert_int_equal(loop_run(t->loop), 0);
+	if (t->has_failed)
+		print_message("%s\n", err_msg(&t->reason));
+}
+
+static int setup(void **state)
+{
+	struct run *t = calloc(1, sizeof(*t));
+
+	assert_non_null(t);
+	strcpy(t->dir, "/tmp/colod-unit-XXXXXX");
+	assert_non_null(mkdtemp(t->dir));
+	assert_int_equal(loop_new(&t->loop, NULL), 0);
+	*state = t;
+	return 0;
+}
+
+/* A test that failed half way must not leave its QEMU behind. */
+static int teardown(void **state)
+{
+	struct run *t = *state;
+	char path[64];
+
+	if (t->qemu && !t->has_exited && !t->has_failed)
+		kill(guest(t)->pid, SIGKILL);
+	qemu_free(t->qemu);
+	loop_free(t->loop);
+	config_destroy(&t->config);
+	for (const char *const *s = (const char *const[]){"qmp", "pid", NULL}; *s; s++) {
+		snprintf(path, sizeof(path), "%s/unit.%s", t->dir, *s);
+		unlink(path);
+	}
+	rmdir(t->dir);
+	free(t->saved);
+	free(t->registers);
+	free(t);
+	return 0;
+}
+
+/* ---- device state there and back ---- */
+
+static void command(struct run *t, const char *name, struct json_object *args, qmp_reply_fn fn)
+{
+	struct qmp_cmd cmd = {.name = name, .args = args, .fd = -1, .fn = fn, .arg = t};
+
+	assert_int_equal(qmp_loop_send(guest(t)->qmp, &cmd), 0);
+}
+
+static struct json_object *object(const char *json)
+{
+	struct json_object *o = json_tokener_parse(json);
+
+	assert_non_null(o);
+	return o;
+}
+
+static void read_registers(struct run *t, qmp_reply_fn fn)
+{
+	command(t, "human-monitor-command", object("{\"command-line\":\"info registers\"}"), fn);
+}
+
+static void on_started(void *arg, const struct qmp_reply *r);
+
+static void on_second_state(void *arg, const struct qmp_reply *r)
+{
+	struct run *t = arg;
+
+	assert_int_equal(r->status, 0);
+	assert_string_equal(json_object_get_string(r->ret), t->registers);
+	if (++t->rounds < ROUNDS)
+		command(t, "cont", NULL, on_started);
+	else
+		qemu_quit(t->qemu, 10000);
+}
+
+static void on_loaded(void *arg, const struct qmp_reply *r)
+{
+	assert_string_equal(r->desc ?: "", "");
+	read_registers(arg, on_second_state);
+}
+
+/* The guest has run on and stopped again elsewhere; put the saved state into it. */
+static void load(struct run *t)
+{
+	const struct guest *g = guest(t);
+	struct qmp_cmd cmd = {.name = "snapshot-load", .fd = -1, .fn = on_loaded, .arg = t};
+
+	cmd.args = object("{\"job-id\":\"load\",\"tag\":\"" GUEST_VMSTATE_TAG
+			  "\",\"vmstate\":\"" GUEST_VMSTATE_NODE
+			  "\",\"devices\":[\"" GUEST_VMSTATE_NODE "\"]}");
+	assert_int_equal(pwrite(g->vmstate_fd, t->saved, t->saved_bytes, (off_t)g->vmstate_offset),
+			 t->saved_bytes);
+	assert_int_equal(qmp_loop_run_job(g->qmp, &cmd), 0);
+}
+
+static void on_stopped_again(void *arg, const struct qmp_reply *r)
+{
+	assert_int_equal(r->status, 0);
+	load(arg);
+}
+
+static void on_other_state(void *arg, const struct qmp_reply *r)
+{
+	struct run *t = arg;
+
+	assert_int_equal(r->status, 0);
+	/* Nothing is proved until the guest has moved on. */
+	if (!strcmp(json_object_get_string(r->ret), t->registers))
+		read_registers(t, on_other_state);
+	else
+		command(t, "stop", NULL, on_stopped_again);
+}
+
+static void on_running_again(void *arg, const struct qmp_reply *r)
+{
+	assert_int_equal(r->status, 0);
+	read_registers(arg, on_other_state);
+}
+
+static void on_first_state(void *arg, const struct qmp_reply *r)
+{
+	struct run *t = arg;
+
+	assert_int_equal(r->status, 0);
+	free(t->registers);
+	t->registers = strdup(json_object_get_string(r->ret));
+	command(t, "cont", NULL, on_running_again);
+}
+
+static void on_saved(void *arg, const struct qmp_reply *r)
+{
+	struct run *t = arg;
+	const struct guest *g = guest(t);
+
+	assert_int_equal(r->status, 0);
+	free(t->saved);
+	t->saved_bytes = (size_t)lseek(g->devstate_pos_fd, 0, SEEK_CUR);
+	assert_in_range(t->saved_bytes, 1000, g->vmstate_max_bytes);
+	t->saved = malloc(t->saved_bytes);
+	assert_int_equal(pread(g->devstate_fd, t->saved, t->saved_bytes, 0), t->saved_bytes);
+	assert_memory_equal(t->saved, "QEVM", 4);
+	read_registers(t, on_first_state);
+}
+
+static void on_stopped(void *arg, const struct qmp_reply *r)
+{
+	struct run *t = arg;
+	struct json_object *args = json_object_new_object();
+
+	assert_int_equal(r->status, 0);
+	assert_int_equal(lseek(guest(t)->devstate_pos_fd, 0, SEEK_SET), 0);
+	json_object_object_add(args, "filename", json_object_new_string(guest(t)->devstate_path));
+	json_object_object_add(args, "live", json_object_new_boolean(false));
+	command(t, "xen-save-devices-state", args, on_saved);
+}
+
+static void on_started(void *arg, const struct qmp_reply *r)
+{
+	assert_int_equal(r->status, 0);
+	command(arg, "stop", NULL, on_stopped);
+}
+
+static void check_guest(struct run *t)
+{
+	const struct guest *g = guest(t);
+
+	assert_int_equal(g->vcpus, 2);
+	assert_string_equal(g->accel, "tcg");
+	assert_non_null(strstr(g->machine, "pc-q35-"));
+	assert_null(strstr(g->machine, "-machine"));
+	assert_non_null(strstr(g->cpu_model, "-x86_64-cpu"));
+	assert_int_equal(g->ram_bytes, 32 * MIB);
+	assert_int_equal(g->ram_va % (2 * MIB), 0);
+	assert_int_equal(g->uffd, -1);
+	command(t, "cont", NULL, on_started);
+}
+
+static void device_state_can_be_loaded_again_and_again(void **state)
+{
+	struct run *t = *state;
+
+	t->on_ready = check_guest;
+	run_to_end(t, "-machine q35 -accel tcg -smp 2 -nodefaults");
+	assert_true(t->was_ready);
+	assert_int_equal(t->rounds, ROUNDS);
+	assert_true(t->has_exited);
+	assert_string_equal(t->how, "exit status 0");
+	assert_int_equal(access(t->dir, F_OK), 0);
+	assert_int_equal(rmdir(t->dir), 0); /* nothing was left in it */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(device_state_can_be_loaded_again_and_again, setup,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
