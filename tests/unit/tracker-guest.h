@@ -60,6 +60,7 @@ struct writer {
 	pthread_t thread;
 	struct guest_child *child;
 	uint64_t random;
+	unsigned index, of; /* which of how many writers */
 	bool kernel_too;
 };
 
@@ -127,7 +128,9 @@ static void *writer_main(void *arg)
 	while (atomic_load(&c->g->shared->run)) {
 		for (int i = 0; i < 8; i++) {
 			uint64_t r = next_random(&w->random);
-			uint64_t page = r % (c->g->bytes / PAGE_BYTES);
+			/* Every page has one writer: bytes are not what they race for. */
+			uint64_t mine = r % (c->g->bytes / PAGE_BYTES / w->of);
+			uint64_t page = mine * w->of + w->index;
 
 			write_somehow(w, c->ram + page * PAGE_BYTES, next_random(&w->random));
 		}
@@ -146,6 +149,8 @@ static void child_run(struct guest_child *c, unsigned n, bool kernel_too)
 
 		*w = (struct writer){.child = c,
 				     .random = 88172645463325252ull + c->nwriters * 7919,
+				     .index = c->nwriters,
+				     .of = n,
 				     .kernel_too = kernel_too};
 		child_require(!pthread_create(&w->thread, NULL, writer_main, w), "pthread_create");
 	}
