@@ -16,10 +16,10 @@ static bool has(struct json_object *o, const char *path)
 static void put_guest(FILE *out, struct json_object *o)
 {
 	fprintf(out, LABEL "%s", "guest", field_str(o, "name").s);
-	if (has(o, "guest"))
-		fprintf(out, ", %s", field_str(o, "guest").s);
 	if (field_bool(o, "guest_panicked"))
 		fprintf(out, ", has panicked");
+	else if (has(o, "guest"))
+		fprintf(out, ", %s", field_str(o, "guest").s);
 	fputc('\n', out);
 }
 
@@ -83,7 +83,7 @@ static void put_triggers(FILE *out, struct json_object *o)
 
 static void put_checkpoints(FILE *out, struct json_object *o)
 {
-	uint64_t ms;
+	uint64_t ms, n;
 
 	if (has(o, "epoch"))
 		fprintf(out, LABEL "%s\n", "epoch", field_count(o, "epoch").s);
@@ -91,18 +91,35 @@ static void put_checkpoints(FILE *out, struct json_object *o)
 		return;
 	fprintf(out, LABEL "%s", "checkpoints", field_count(o, "checkpoints.count").s);
 	put_triggers(out, o);
+	if (field_u64(o, "checkpoints.failed", &n) && n)
+		fprintf(out, ", %" PRIu64 " failed", n);
 	if (field_u64(o, "last_checkpoint_ms_ago", &ms))
 		fprintf(out, ", last %s ago", fmt_us(ms * 1000).s);
 	fputc('\n', out);
 }
 
-/* One line of durations; nothing when the daemon has none. */
+/* False for a measurement that is missing, or of which there is no value yet. */
+static bool is_measured(struct json_object *o)
+{
+	uint64_t count;
+
+	if (field_u64(o, "count", &count) && !count)
+		return false;
+	return has(o, "p50") || has(o, "max");
+}
+
 static void put_durations(FILE *out, const char *label, struct json_object *o)
 {
-	if (!has(o, "p50") && !has(o, "max"))
-		return;
-	fprintf(out, LABEL "p50 %-9s p99 %-9s max %s\n", label, field_us(o, "p50").s,
-		field_us(o, "p99").s, field_us(o, "max").s);
+	if (is_measured(o))
+		fprintf(out, LABEL "p50 %-9s p99 %-9s max %s\n", label, field_us(o, "p50").s,
+			field_us(o, "p99").s, field_us(o, "max").s);
+}
+
+static void put_counts(FILE *out, const char *label, struct json_object *o)
+{
+	if (is_measured(o))
+		fprintf(out, LABEL "p50 %-9s p99 %-9s last %s\n", label, field_count(o, "p50").s,
+			field_count(o, "p99").s, field_count(o, "last").s);
 }
 
 static void put_pause(FILE *out, struct json_object *o)
@@ -120,14 +137,12 @@ static void put_pause(FILE *out, struct json_object *o)
 		}
 	}
 	put_durations(out, "commit", field(o, "commit_us"));
+	put_durations(out, "load", field(o, "load_us"));
 }
 
 static void put_pages(FILE *out, struct json_object *o)
 {
-	if (has(o, "dirty_pages"))
-		fprintf(out, LABEL "p50 %-9s p99 %-9s last %s\n", "dirty pages",
-			field_count(o, "dirty_pages.p50").s, field_count(o, "dirty_pages.p99").s,
-			field_count(o, "dirty_pages.last").s);
+	put_counts(out, "dirty pages", field(o, "dirty_pages"));
 	if (has(o, "zero_pages"))
 		fprintf(out, LABEL "%s\n", "zero pages", field_count(o, "zero_pages").s);
 	if (has(o, "precopy_rounds"))
@@ -205,6 +220,8 @@ static void format_failover(FILE *out, struct json_object *answer)
 	fprintf(out, "failover: this side is now %s", field_str(answer, "role").s);
 	if (has(answer, "gap_us"))
 		fprintf(out, ", the guest stood still for %s", field_us(answer, "gap_us").s);
+	if (has(answer, "took_us"))
+		fprintf(out, ", done in %s", field_us(answer, "took_us").s);
 	fputc('\n', out);
 }
 

@@ -18,10 +18,11 @@ static const char full_status[] =
 	"\"period_ms\":100,\"epoch\":1234,\"synced\":true,\"guest\":\"running\","
 	"\"guest_panicked\":false,\"last_checkpoint_ms_ago\":12,"
 	"\"checkpoints\":{\"count\":1234,\"by_trigger\":{\"period\":1200,\"command\":30,"
-	"\"guest_reset\":4,\"verify\":0}},"
+	"\"guest_reset\":4,\"verify\":0},\"failed\":2},"
 	"\"pause_us\":{\"p50\":2100,\"p99\":4500,\"max\":7100},"
 	"\"pause_parts_us\":{\"stop\":{\"p50\":400,\"p99\":800,\"max\":900},"
 	"\"scan\":{\"p50\":900,\"p99\":1000,\"max\":1100}},"
+	"\"load_us\":{\"p50\":0,\"p99\":0,\"max\":0,\"count\":0},"
 	"\"commit_us\":{\"p50\":9000,\"p99\":12000,\"max\":1500000},"
 	"\"dirty_pages\":{\"last\":512,\"p50\":500,\"p99\":900},\"precopy_rounds\":2,"
 	"\"bytes_sent\":12300000,\"bytes_received\":4096,\"zero_pages\":77,\"bandwidth\":0,"
@@ -37,7 +38,7 @@ static const char full_text[] =
 	"peer          10.0.0.2:7000, connected, heard 3.0 ms ago\n"
 	"mode          periodic, every 100 ms, secondary's guest stands still\n"
 	"epoch         1234\n"
-	"checkpoints   1234 (period 1200, command 30, guest_reset 4), last 12.0 ms ago\n"
+	"checkpoints   1234 (period 1200, command 30, guest_reset 4), 2 failed, last 12.0 ms ago\n"
 	"pause         p50 2.1 ms    p99 4.5 ms    max 7.1 ms\n"
 	"  stop        p50 400 us    p99 800 us    max 900 us\n"
 	"  scan        p50 900 us    p99 1.0 ms    max 1.1 ms\n"
@@ -139,8 +140,8 @@ static void each_answer_reads_as_a_sentence(void **state)
 		       "checkpoint: epoch 7 committed, pause 2.1 ms, commit 9.0 ms\n");
 	expect_printed(CTL_FAILOVER, "{\"ok\":true,\"role\":\"secondary\",\"gap_us\":8100}",
 		       "failover: this side is now secondary, the guest stood still for 8.1 ms\n");
-	expect_printed(CTL_FAILOVER, "{\"ok\":true,\"role\":\"primary\"}",
-		       "failover: this side is now primary\n");
+	expect_printed(CTL_FAILOVER, "{\"ok\":true,\"role\":\"primary\",\"took_us\":9300}",
+		       "failover: this side is now primary, done in 9.3 ms\n");
 	expect_printed(CTL_VERIFY,
 		       "{\"ok\":true,\"epoch\":7,\"pages\":65536,\"differing_pages\":0,"
 		       "\"first_differing_page\":null}",
