@@ -105,6 +105,8 @@ struct text field_str(struct json_object *o, const char *path)
 	    json_object_is_type(v, json_type_array))
 		return missing;
 	snprintf(t.s, sizeof(t.s), "%s", json_object_get_string(v));
+	if (!t.s[0])
+		return missing;
 	for (char *p = t.s; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = ' ';

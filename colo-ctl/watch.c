@@ -33,18 +33,29 @@ static struct rates rates(struct json_object *prev, struct json_object *cur, uin
 	return r;
 }
 
+/* A value that stays one word, whatever the daemon says. */
+static struct text word(struct json_object *o, const char *path)
+{
+	struct text t = field_str(o, path);
+
+	for (char *p = t.s; *p; p++)
+		if (*p == ' ')
+			*p = '_';
+	return t;
+}
+
 void watch_line(FILE *out, struct json_object *prev, struct json_object *cur, uint64_t elapsed_us)
 {
 	struct rates r = rates(prev, cur, elapsed_us);
 
-	fprintf(out, "state=%s role=%s mode=%s epoch=%s", field_str(cur, "state").s,
-		field_str(cur, "role").s, field_str(cur, "mode").s, field_count(cur, "epoch").s);
+	fprintf(out, "state=%s role=%s mode=%s epoch=%s", word(cur, "state").s, word(cur, "role").s,
+		word(cur, "mode").s, field_count(cur, "epoch").s);
 	fprintf(out, " checkpoints/s=%s pause_p50_us=%s pause_p99_us=%s commit_p50_us=%s",
 		r.checkpoints.s, field_count(cur, "pause_us.p50").s,
 		field_count(cur, "pause_us.p99").s, field_count(cur, "commit_us.p50").s);
 	fprintf(out, " dirty_pages=%s sent_MB/s=%s peer=%s peer_state=%s\n",
-		field_count(cur, "dirty_pages.last").s, r.sent.s, field_str(cur, "peer.address").s,
-		field_str(cur, "peer.state").s);
+		field_count(cur, "dirty_pages.last").s, r.sent.s, word(cur, "peer.address").s,
+		word(cur, "peer.state").s);
 }
 
 void watch_screen(FILE *out, struct json_object *prev, struct json_object *cur, uint64_t elapsed_us)

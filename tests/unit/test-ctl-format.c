@@ -225,6 +225,17 @@ static void the_live_view_makes_rates_of_two_samples(void **state)
 	free(text);
 }
 
+static void values_of_a_line_stay_single_words(void **state)
+{
+	char *text = watched(watch_line, NULL,
+			     "{\"state\":\"\",\"peer\":{\"address\":\"a port\\n7\"}}", 0);
+
+	(void)state;
+	assert_non_null(strstr(text, " peer=a_port_7 peer_state=-\n"));
+	assert_int_equal(strncmp(text, "state=- role=-", 14), 0);
+	free(text);
+}
+
 static void rates_are_unknown_at_first_and_after_a_restart(void **state)
 {
 	static const char *const prevs[] = {
@@ -284,6 +295,7 @@ int main(void)
 		cmocka_unit_test(each_answer_reads_as_a_sentence),
 		cmocka_unit_test(the_exit_status_follows_the_answer),
 		cmocka_unit_test(the_live_view_makes_rates_of_two_samples),
+		cmocka_unit_test(values_of_a_line_stay_single_words),
 		cmocka_unit_test(rates_are_unknown_at_first_and_after_a_restart),
 		cmocka_unit_test(a_redraw_covers_what_was_there),
 		cmocka_unit_test(figures_carry_fitting_units),
