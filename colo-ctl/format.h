@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Answers of the daemon as text for people. Pure: JSON in, text out; every member may be missing. */
+/* Answers of the daemon as text for people. Pure; every member may be missing. */
 #ifndef COLO_CTL_FORMAT_H
 #define COLO_CTL_FORMAT_H
 

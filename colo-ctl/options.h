@@ -46,7 +46,7 @@ struct ctl_options {
 /** ctl_options_parse() - -EINVAL with a reason for what makes no sense. May reorder @argv. */
 int ctl_options_parse(struct ctl_options *o, int argc, char **argv, struct err *e);
 
-/** ctl_request() - the request object for the daemon, the caller's reference; NULL without memory. */
+/** ctl_request() - the request for the daemon, the caller's reference; NULL without memory. */
 struct json_object *ctl_request(const struct ctl_options *o);
 
 extern const char ctl_usage[];

@@ -30,7 +30,7 @@ bool field_u64(struct json_object *o, const char *path, uint64_t *out);
 /** field_bool() - false also when it is missing. */
 bool field_bool(struct json_object *o, const char *path);
 
-/** field_str() - its text with control characters made harmless, cut to fit; "-" when empty or missing. */
+/** field_str() - its text, control characters made harmless, cut to fit; "-" when there is none. */
 struct text field_str(struct json_object *o, const char *path);
 
 /** field_us(), field_count() - a duration or plain number as text; "-" when missing. */

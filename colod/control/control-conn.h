@@ -10,12 +10,15 @@
 struct control_conn;
 
 /**
- * control_conn_new() - serve the connected, non-blocking socket @fd (taken over, also on error). The
- * connection frees itself when the client is done; until then it stands in @list.
+ * control_conn_new() - serve the connected, non-blocking socket @fd (taken over, also on error).
+ * The connection frees itself when the client is done; until then it stands in @list.
  */
 int control_conn_new(struct loop *l, int fd, struct list *list, control_handler_fn fn, void *arg);
 
-/** control_conn_free_all() - drop every connection in @list. Requests still held by the handler stay valid. */
+/**
+ * control_conn_free_all() - drop every connection in @list. Requests that the handler still holds
+ * stay valid.
+ */
 void control_conn_free_all(struct list *list);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The listening unix socket: stale ones replaced, live ones respected; peers judged by SO_PEERCRED. */
+/* The listening unix socket: stale ones replaced, peers judged by SO_PEERCRED. */
 #include "colod/control/control-socket.h"
 
 #include "base/cleanup.h"

@@ -22,7 +22,7 @@ int control_access_init(struct control_access *a, const char *group, struct err 
 bool control_access_ok(const struct control_access *a, uid_t uid, gid_t gid, const gid_t *groups,
 		       size_t n_groups);
 
-/** control_access_peer() - control_access_ok() for the process that connected @fd; *uid is its user. */
+/** control_access_peer() - control_access_ok() for the process behind @fd; *uid is its user. */
 bool control_access_peer(const struct control_access *a, int fd, uid_t *uid);
 
 /**

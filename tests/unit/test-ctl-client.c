@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* colo-ctl's connection: finding the socket, whole answers from pieces, what a bad daemon causes. */
+/* colo-ctl's connection: finding the socket, answers in pieces, what a bad daemon causes. */
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/util.h"
