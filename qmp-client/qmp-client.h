@@ -56,7 +56,8 @@ struct qmp_cmd {
 #define QMP_GREETING_TIMEOUT_MS 60000
 
 /* QEMU stops reading when eight commands in band wait, and then an out-of-band one does not get
- * through either (qmp-spec, "Out-of-band execution"). Further commands wait on our side. */
+ * through either (qmp-spec, "Out-of-band execution"). Further commands wait on our side; one that
+ * timed out counts until QEMU answers it. */
 #define QMP_MAX_IN_FLIGHT 7
 
 /**

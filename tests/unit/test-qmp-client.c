@@ -319,7 +319,31 @@ static void a_timed_out_descriptor_still_blocks_the_next(void **state)
 	hang_up(p);
 }
 
-static void commands_that_waited_survive_a_refused_write(void **state)
+static void send_in_vain(struct end *e)
+{
+	e->p->write_result = -EMFILE;
+	assert_int_equal(send_cmd(e->p, "refused", NULL), -EMFILE);
+	e->p->write_result = 0;
+}
+
+static void a_refused_write_costs_only_the_command_that_asked(void **state)
+{
+	struct peer *p = *state;
+	struct end a = {.p = p, .then = send_in_vain}, b = {}, c = {};
+
+	send_fd(p, "add-fd", 40, &a);
+	send_fd(p, "add-fd", 41, &b);
+	send_cmd(p, "stop", &c);
+	p->out[0] = 0;
+	say(p, "{\"return\": {}, \"id\": 2}");
+	assert_int_equal(a.calls, 1);
+	assert_int_equal(p->last_fd, 41);
+	wrote(p, "{\"execute\":\"add-fd\",\"id\":3}\n{\"execute\":\"stop\",\"id\":4}\n");
+	hang_up(p);
+	assert_int_equal(b.calls + c.calls, 2);
+}
+
+static void a_write_refused_in_between_ends_the_connection(void **state)
 {
 	struct peer *p = *state;
 	struct end a = {}, b = {}, c = {};
@@ -355,7 +379,8 @@ int main(void)
 		t_ready(descriptors_travel_one_at_a_time_and_keep_the_order),
 		t_new(a_descriptor_is_on_the_first_byte_of_its_write),
 		t_ready(a_timed_out_descriptor_still_blocks_the_next),
-		t_ready(commands_that_waited_survive_a_refused_write),
+		t_ready(a_refused_write_costs_only_the_command_that_asked),
+		t_ready(a_write_refused_in_between_ends_the_connection),
 	};
 
 	return cmocka_run_group_tests_name("qmp-client", tests, NULL, NULL);

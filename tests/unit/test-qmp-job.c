@@ -44,7 +44,8 @@ static void job_ends_when_concluded_comes_before_the_reply(void **state)
 	wrote(p, JOB_START);
 	say(p, JOB_EVENT("concluded"));
 	wrote(p, JOB_END);
-	say(p, "{\"return\": {}, \"id\": 2}");
+	say(p, JOB_EVENT("concluded") "{\"return\": {}, \"id\": 2}");
+	wrote(p, "");
 	assert_int_equal(j.calls, 0);
 	say(p, JOB_GOOD "{\"return\": {}, \"id\": 4}");
 	assert_int_equal(j.calls, 1);
@@ -130,8 +131,9 @@ static void job_that_expires_unsent_is_never_started(void **state)
 	qmp_client_tick(p->c, T0 + QMP_DEFAULT_TIMEOUT_MS * USEC_PER_MSEC);
 	assert_int_equal(j.status, -ETIMEDOUT);
 	say(p, GREETING_NO_OOB);
-	p->out[0] = 0;
+	wrote(p, "{\"execute\":\"qmp_capabilities\",\"id\":2}\n");
 	say(p, "{\"return\": {}, \"id\": 2}");
+	assert_int_equal(p->ready, 1);
 	wrote(p, "");
 }
 

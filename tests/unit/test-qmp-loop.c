@@ -117,34 +117,52 @@ static size_t drain(struct fixture *f, char *out, size_t size, size_t *fd_from, 
 	return len;
 }
 
-static void full_socket_delays_in_order_and_keeps_descriptors_in_place(void **state)
+static struct json_object *big_args(size_t bytes)
 {
-	const size_t big = 700 * KIB, size = 1 * MIB;
-	autofree char *text = malloc(big), *out = malloc(size);
-	size_t len, fd_from = 0, fd_to = 0, at;
 	struct json_object *args = json_object_new_object();
+	autofree char *text = malloc(bytes);
+
+	assert_non_null(text);
+	memset(text, 'x', bytes);
+	json_object_object_add(args, "text", json_object_new_string_len(text, (int)bytes));
+	return args;
+}
+
+/* A descriptor behind @before bytes, on a command of @with bytes: each more than the socket takes.
+ */
+static void pass_through_full_socket(size_t before, size_t with)
+{
+	const size_t size = before + with + 4096;
+	autofree char *out = malloc(size);
 	autoclose int mem = memfd_create("passed", MFD_CLOEXEC), fd = -1;
+	size_t len, fd_from = 0, fd_to = 0, at;
 	struct stat a, b;
 	struct fixture f;
 
-	(void)state;
 	connected(&f, SOCK_STREAM);
 	assert_int_equal(fcntl(f.far, F_SETFL, O_NONBLOCK), 0);
-	memset(text, 'x', big);
-	json_object_object_add(args, "text", json_object_new_string_len(text, (int)big));
-	assert_int_equal(send_with(&f, "big", args, -1, NULL), 0);
-	assert_int_equal(send_with(&f, "add-fd", NULL, mem, NULL), 0);
+	assert_int_equal(send_with(&f, "big", big_args(before), -1, NULL), 0);
+	assert_int_equal(send_with(&f, "add-fd", big_args(with), mem, NULL), 0);
 	assert_int_equal(send_cmd(&f, "cont", NULL), 0);
 
 	len = drain(&f, out, size, &fd_from, &fd_to, &fd);
-	assert_int_equal(len, big + strlen("{'execute':'big','arguments':{'text':''},'id':2}\n"
-					   "{'execute':'add-fd','id':3}\n"
-					   "{'execute':'cont','id':4}\n"));
+	assert_int_equal(len, before + with +
+				      strlen("{'execute':'big','arguments':{'text':''},'id':2}\n"
+					     "{'execute':'add-fd','arguments':{'text':''},'id':3}\n"
+					     "{'execute':'cont','id':4}\n"));
 	at = (size_t)((char *)memmem(out, len, "{\"execute\":\"add-fd\"", 19) - out);
 	assert_in_range(at, fd_from, fd_to - 1);
 	assert_int_equal(fstat(mem, &a) | fstat(fd, &b), 0);
 	assert_int_equal(a.st_ino, b.st_ino);
 	close_pair(&f);
+}
+
+static void full_socket_delays_in_order_and_keeps_descriptors_in_place(void **state)
+{
+	(void)state;
+	pass_through_full_socket(700 * KIB, 1);
+	pass_through_full_socket(700 * KIB, 700 * KIB);
+	pass_through_full_socket(1, 700 * KIB);
 }
 
 static void a_bad_descriptor_is_refused_and_nothing_else_lost(void **state)

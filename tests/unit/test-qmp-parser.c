@@ -189,6 +189,31 @@ static void the_reason_quotes_what_was_received(void **state)
 	assert_non_null(strstr(e.msg, "hello"));
 }
 
+static void impossible_timestamps_are_none(void **state)
+{
+	static const char *const stamps[] = {
+		"{\"seconds\": 9223372036854775807, \"microseconds\": 0}",
+		"{\"seconds\": 1, \"microseconds\": 9223372036854775807}",
+		"{\"seconds\": -1, \"microseconds\": 5}",
+		"{\"seconds\": \"1\", \"microseconds\": 5}",
+		"{\"seconds\": 1}",
+		"17",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(stamps); i++) {
+		char text[256], log[256] = "";
+		struct qmp_parser p;
+		struct err e = {};
+
+		snprintf(text, sizeof(text), "{\"event\": \"E\", \"timestamp\": %s}", stamps[i]);
+		assert_int_equal(qmp_parser_init(&p), 0);
+		assert_int_equal(feed(&p, text, strlen(text), log, sizeof(log), &e), 1);
+		assert_non_null(strstr(log, "name=E desc=- t=0 "));
+		qmp_parser_destroy(&p);
+	}
+}
+
 static void a_message_over_the_bound_is_refused(void **state)
 {
 	autofree char *text = malloc(QMP_MSG_MAX + 64);
@@ -242,6 +267,7 @@ int main(void)
 		cmocka_unit_test(single_bytes_give_the_same_messages),
 		cmocka_unit_test(garbage_is_refused_with_a_reason),
 		cmocka_unit_test(the_reason_quotes_what_was_received),
+		cmocka_unit_test(impossible_timestamps_are_none),
 		cmocka_unit_test(a_message_over_the_bound_is_refused),
 		cmocka_unit_test(nesting_over_the_bound_is_refused),
 	};
