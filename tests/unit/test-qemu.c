@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A real QEMU under colod: start, device state out and in again, end, refusals. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "base/cleanup.h"
 #include "colod/qemu/qemu.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
 
 #define ROUNDS 5
 
-/* The binary under test: COLOD_TEST_QEMU, or the host's own. */
+/* Names the binary under test instead of the host's own. */
+#define BINARY_ENV "COLOD_TEST_QEMU"
+
 static const char *qemu_binary(void)
 {
-	return getenv("COLOD_TEST_QEMU") ?: "qemu-system-x86_64";
+	return getenv(BINARY_ENV) ?: "qemu-system-x86_64";
 }
 
 /* struct run - one QEMU and what it reported. */
@@ -280,11 +282,217 @@ static void device_state_can_be_loaded_again_and_again(void **state)
 	assert_int_equal(rmdir(t->dir), 0); /* nothing was left in it */
 }
 
+/* ---- the process ---- */
+
+#define PLAIN "-machine q35 -accel tcg -nodefaults"
+
+static void expect_how(const struct run *t, const char *part)
+{
+	assert_true(t->has_exited);
+	if (!strstr(t->how, part))
+		fail_msg("\"%s\" does not say \"%s\"", t->how, part);
+}
+
+static void expect_failed(const struct run *t, const char *part)
+{
+	assert_true(t->has_failed);
+	assert_false(t->was_ready);
+	if (!strstr(t->reason.msg, part))
+		fail_msg("\"%s\" does not say \"%s\"", t->reason.msg, part);
+}
+
+static void link_of(const struct run *t, const char *fd, char *target, size_t size)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%s", (int)guest(t)->pid, fd);
+	n = readlink(path, target, size - 1);
+	target[MAX(n, 0)] = 0;
+}
+
+static void look_at_process(struct run *t)
+{
+	const pid_t pid = guest(t)->pid;
+	char target[64], path[64], text[16];
+	autofclose FILE *f = NULL;
+
+	assert_int_equal(getsid(pid), pid);
+	link_of(t, "0", target, sizeof(target));
+	assert_string_equal(target, "/dev/null");
+	link_of(t, "3", target, sizeof(target));
+	assert_non_null(strstr(target, "memfd:colod-ram"));
+	/* This test's own file must not have come along under any number. */
+	for (int fd = 6; fd < 64; fd++) {
+		snprintf(path, sizeof(path), "%d", fd);
+		link_of(t, path, target, sizeof(target));
+		assert_null(strstr(target, "unit-leak"));
+	}
+	snprintf(path, sizeof(path), "%s/unit.pid", t->dir);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	assert_int_equal(atoi(text), pid);
+	kill(pid, SIGKILL);
+}
+
+static void the_process_stands_alone_and_its_death_is_reported(void **state)
+{
+	struct run *t = *state;
+	autoclose int leak = memfd_create("unit-leak", 0);
+
+	assert_true(leak >= 0);
+	t->on_ready = look_at_process;
+	run_to_end(t, PLAIN);
+	expect_how(t, "killed by signal 9 (KILL)");
+}
+
+static void start_second(struct run *t)
+{
+	static const struct qemu_handlers handlers = {};
+	struct qemu *second = NULL;
+	struct err e = {};
+
+	assert_int_equal(
+		qemu_start(&second, t->loop, &t->config, TRACK_SOFT_DIRTY, &handlers, NULL, &e),
+		-EADDRINUSE);
+	assert_non_null(strstr(e.msg, "\"unit\" already runs"));
+	/* The first one is still whole. */
+	qemu_quit(t->qemu, 10000);
+}
+
+static void a_name_can_be_used_by_one_qemu_only(void **state)
+{
+	struct run *t = *state;
+
+	t->on_ready = start_second;
+	run_to_end(t, PLAIN);
+	expect_how(t, "exit status 0");
+}
+
+static void freeze_and_quit(struct run *t)
+{
+	kill(guest(t)->pid, SIGSTOP);
+	qemu_quit(t->qemu, 50);
+}
+
+static void a_qemu_that_hangs_is_ended_after_the_grace_time(void **state)
+{
+	struct run *t = *state;
+
+	t->on_ready = freeze_and_quit;
+	run_to_end(t, PLAIN);
+	expect_how(t, "killed by signal 9 (KILL): did not follow QMP quit");
+}
+
+static void a_qemu_that_ends_by_itself_is_reported_with_its_status(void **state)
+{
+	struct run *t = *state;
+
+	run_to_end(t, PLAIN " -device no-such-device");
+	expect_failed(t, "exit status 1");
+	assert_int_equal(rmdir(t->dir), 0);
+}
+
+static void a_missing_binary_is_known_at_once(void **state)
+{
+	struct run *t = *state;
+
+	setenv(BINARY_ENV, "/nonexistent/qemu", 1);
+	assert_int_equal(start(t, PLAIN), -ENOENT);
+	assert_non_null(strstr(t->reason.msg, "/nonexistent/qemu"));
+	assert_int_equal(rmdir(t->dir), 0);
+}
+
+static void arguments_are_checked_before_anything_runs(void **state)
+{
+	struct run *t = *state;
+
+	assert_int_equal(start(t, PLAIN " -m 1G"), -EINVAL);
+	assert_non_null(strstr(t->reason.msg, "-m"));
+}
+
+/* A wrapper adds what the check of arguments cannot see. */
+static void memory_that_would_not_be_replicated_is_refused(void **state)
+{
+	struct run *t = *state;
+	char path[64], old[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/wrapper", t->dir);
+	snprintf(old, sizeof(old), "%s", qemu_binary());
+	f = fopen(path, "we");
+	assert_non_null(f);
+	fprintf(f, "#!/bin/sh\nexec %s \"$@\" -device VGA\n", old);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(path, 0700), 0);
+	setenv(BINARY_ENV, path, 1);
+	run_to_end(t, PLAIN);
+	setenv(BINARY_ENV, old, 1);
+	unlink(path);
+	expect_failed(t, "vga.vram\" (video memory)");
+}
+
+static void a_disk_that_would_not_be_replicated_is_refused(void **state)
+{
+	struct run *t = *state;
+
+	run_to_end(t, PLAIN " -drive driver=null-co,if=virtio,read-zeroes=on");
+	expect_failed(t, "disk \"virtio0\"");
+}
+
+static void quit_when_ready(struct run *t)
+{
+	qemu_quit(t->qemu, 10000);
+}
+
+static void a_read_only_disk_is_no_reason(void **state)
+{
+	struct run *t = *state;
+
+	t->on_ready = quit_when_ready;
+	run_to_end(t, PLAIN " -drive driver=null-co,if=virtio,readonly=on,read-zeroes=on");
+	expect_how(t, "exit status 0");
+}
+
+static void freed_early(struct run *t)
+{
+	pid_t pid = guest(t)->pid;
+
+	/* It runs on: colod may be gone, the guest is not. */
+	qemu_free(t->qemu);
+	t->qemu = NULL;
+	assert_int_equal(kill(pid, 0), 0);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	loop_stop(t->loop, 0);
+}
+
+static void forgetting_a_qemu_leaves_it_running(void **state)
+{
+	struct run *t = *state;
+
+	t->on_ready = freed_early;
+	run_to_end(t, PLAIN);
+	assert_true(t->was_ready);
+}
+
+#define QEMU_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(device_state_can_be_loaded_again_and_again, setup,
-						teardown),
+		QEMU_TEST(device_state_can_be_loaded_again_and_again),
+		QEMU_TEST(the_process_stands_alone_and_its_death_is_reported),
+		QEMU_TEST(a_name_can_be_used_by_one_qemu_only),
+		QEMU_TEST(a_qemu_that_hangs_is_ended_after_the_grace_time),
+		QEMU_TEST(a_qemu_that_ends_by_itself_is_reported_with_its_status),
+		QEMU_TEST(arguments_are_checked_before_anything_runs),
+		QEMU_TEST(memory_that_would_not_be_replicated_is_refused),
+		QEMU_TEST(a_disk_that_would_not_be_replicated_is_refused),
+		QEMU_TEST(a_read_only_disk_is_no_reason),
+		QEMU_TEST(forgetting_a_qemu_leaves_it_running),
+		QEMU_TEST(a_missing_binary_is_known_at_once), /* changes the environment: last */
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
