@@ -79,4 +79,4 @@ $(BUILD)/colod-preload.so: preload/preload.c
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(wildcard $(BUILD)/*.d)
 
-include tests/tests.mk tests/system.mk $(wildcard tests/kernel.mk tools/install.mk)
+include tests/tests.mk tests/system.mk $(wildcard tests/kernel.mk tools/install.mk bench/bench.mk)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The system tests and the demo: real QEMUs, real namespaces; needs root.
 
-.PHONY: check-system check-long demo
+.PHONY: check-system run-demo
 
 GUEST_SRC := tools/build-guest tests/guest/init $(wildcard tests/guest/*.c)
 SYSTEM_NEEDS = all $(BUILD)/guest/initrd.gz $(BUILD)/qemu10/qemu-system-x86_64
-SYSTEM_RUN = COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
+SYSTEM_RUN = COLOD_TEST_FULL=$(COLOD_TEST_FULL) COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 $(BUILD)/kernel/vmlinuz: | tools/fetch-kernel
 	tools/fetch-kernel $(BUILD)
@@ -20,9 +20,5 @@ $(BUILD)/qemu10/qemu-system-x86_64: | tools/fetch-qemu10
 check-system: $(SYSTEM_NEEDS)
 	$(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 tests/system $(PYTEST_ARGS)
 
-check-long: $(SYSTEM_NEEDS)
-	COLOD_TEST_FULL=1 $(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=20 tests/system \
-		$(PYTEST_ARGS)
-
-demo: $(SYSTEM_NEEDS)
+run-demo: $(SYSTEM_NEEDS)
 	$(SYSTEM_RUN) tools/demo

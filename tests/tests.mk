@@ -1,6 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Tests, benches, lint and installation of what they need.
 
+# A fresh machine has no pkg-config yet when this file is read, so the work is done by a second make.
+.PHONY: check check-all check-long demo bench
+check: deps
+	$(MAKE) check-all
+
+check-long: deps
+	$(MAKE) check-all COLOD_TEST_FULL=1 FUZZ_SECONDS=60
+
+check-all: all
+	$(MAKE) lint
+	$(MAKE) check-unit
+	$(MAKE) asan
+	$(MAKE) tsan
+	$(MAKE) fuzz
+	$(MAKE) check-install
+	$(MAKE) check-kernel
+	$(MAKE) check-system
+
+demo: deps
+	$(MAKE) run-demo
+
+bench: deps
+	$(MAKE) run-bench
+
 .PHONY: deps check-unit asan tsan fuzz clean
 
 # Quick when everything is there: one dpkg-query, no network.
@@ -58,3 +82,14 @@ fuzz: $(FUZZ)
 
 clean:
 	rm -rf $(BUILD)
+
+# The installed tree must hold what the unit and the manuals promise.
+.PHONY: check-install
+check-install: all
+	rm -rf $(BUILD)/root
+	$(MAKE) install DESTDIR=$(abspath $(BUILD))/root
+	$(BUILD)/root$(PREFIX)/sbin/colod --version
+	$(BUILD)/root$(PREFIX)/bin/colo-ctl --version
+	test -s $(BUILD)/root$(LIBDIR)/colod-preload.so
+	test -s $(BUILD)/root$(UNITDIR)/colod@.service
+	test -s $(BUILD)/root$(MANDIR)/man8/colod.8

@@ -278,6 +278,12 @@ static void job_failed(struct primary *p, struct tx_job *j)
 {
 	struct err why = j->err;
 
+	if (j->status == -ESRCH) {
+		/* The tracker may see it before the loop does. Calling for a new secondary now would cost
+		 * the replica that is needed in a moment. */
+		ckpt_event(p->env, FSM_EV_QEMU_DEAD, "%s", err_msg(&why));
+		return;
+	}
 	if (j->work == TX_CAPTURE || j->work == TX_HASH) {
 		/* The guest stands still: it comes first. */
 		p->captured = p->hashed = true;

@@ -284,6 +284,10 @@ static void job_done(struct job *job)
 	j->busy = false;
 	if (j->session != s->session)
 		return;
+	if (j->status == -ESRCH) {
+		ckpt_event(s->env, FSM_EV_QEMU_DEAD, "%s", err_msg(&j->err));
+		return;
+	}
 	if (j->status) {
 		fail(s, "the replica is lost", err_msg(&j->err));
 		return;

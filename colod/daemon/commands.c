@@ -125,16 +125,21 @@ void daemon_answer_switch(struct daemon *d, int status, const char *reason)
 
 static void cmd_failover(struct daemon *d, struct control_request *rq, struct json_object *args)
 {
-	struct json_object *v;
-	bool force = json_object_object_get_ex(args, "force", &v) && json_object_get_boolean(v);
+	struct json_object *force;
 
+	if (!json_object_object_get_ex(args, "force", &force))
+		force = NULL;
+	if (force && !json_object_is_type(force, json_type_boolean)) {
+		control_fail(rq, "\"force\" is true or false");
+		return;
+	}
 	if (d->switch_rq) {
 		control_fail(rq, "a failover is under way already");
 		return;
 	}
 	d->switch_rq = rq;
 	d->switch_at_us = clock_now_us();
-	daemon_event(d, force ? FSM_EV_OP_FORCE : FSM_EV_OP_SWITCH, NULL);
+	daemon_event(d, json_object_get_boolean(force) ? FSM_EV_OP_FORCE : FSM_EV_OP_SWITCH, NULL);
 }
 
 static void set_key(struct daemon *d, struct control_request *rq, const char *key,
