@@ -32,7 +32,7 @@ typedef void (*qmp_reply_fn)(void *arg, const struct qmp_reply *r);
  * @args:       arguments object or NULL; the reference is taken over by qmp_client_send(), also on
  *              error
  * @fd:         descriptor to pass with the command (SCM_RIGHTS), or -1; duplicated by the kernel,
- *              the caller keeps it and may close it after the reply
+ *              the caller keeps it and may close it once @fn was called
  * @timeout_ms: deadline for the reply, 0 for QMP_DEFAULT_TIMEOUT_MS
  * @oob:        run out of band ("exec-oob"), overtaking every command in band; refused with
  *              -ENOTSUP when QEMU did not offer it or is not ready yet, -EINVAL with @fd

@@ -13,7 +13,7 @@
 
 #define JOB_EVENT(status)                                                                          \
 	"{\"event\": \"JOB_STATUS_CHANGE\", \"data\": {\"status\": \"" status "\", \"id\": "       \
-									      "\"j\"}}"
+	"\"j\"}}"
 
 /* Bytes from 0x80 on stand for these, so that the fuzzer speaks QMP without learning it first. */
 static const char *const words[] = {
