@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Heads of the bulk frames: documented bytes, round trips, and that no length or page number is trusted. */
+#include "tests/unit/unit.h"
+
+#include "base/cleanup.h"
+#include "colod/core/wire-bulk.h"
+
+#define NPAGES 1000
+
+static struct wire_pages random_pages(struct rng *r)
+{
+	struct wire_pages p = {.epoch = rng_next(r),
+			       .count = (uint32_t)(1 + rng_below(r, WIRE_PAGES_MAX))};
+
+	for (uint32_t i = 0; i < p.count; i++) {
+		bool zero = rng_below(r, 2);
+
+		p.entries[i] = rng_below(r, NPAGES) | (zero ? WIRE_ZERO_PAGE : 0);
+		p.data_pages += !zero;
+	}
+	return p;
+}
+
+/* As the receiver does it: header, head, entries, each from memory of exactly its size. */
+static int decode_pages(struct wire_pages *p, const uint8_t *frame, uint32_t length, struct err *e)
+{
+	const uint8_t *at = frame + WIRE_HEADER_BYTES;
+	autofree uint8_t *head = malloc(WIRE_PAGES_HEAD_BYTES);
+	autofree uint8_t *entries = NULL;
+	int r;
+
+	memset(p, 0xa5, sizeof(*p));
+	memcpy(head, at, WIRE_PAGES_HEAD_BYTES);
+	r = wire_decode_pages_head(p, head, length, e);
+	if (r)
+		return r;
+	entries = malloc(8ul * p->count);
+	memcpy(entries, at + WIRE_PAGES_HEAD_BYTES, 8ul * p->count);
+	return wire_decode_pages_entries(p, entries, length, NPAGES, e);
+}
+
+static uint32_t pages_length(const struct wire_pages *p)
+{
+	return (uint32_t)(WIRE_PAGES_HEAD_BYTES + 8 * p->count + PAGE_BYTES * p->data_pages);
+}
+
+#define PAGES_BYTES                                                                                \
+	"COLO\0\1\0\23\0\0\20\34"                                                                  \
+	"\0\0\0\0\0\0\0\7"                                                                         \
+	"\0\0\0\2"                                                                                 \
+	"\0\0\0\0\0\0\1\2"                                                                         \
+	"\200\0\0\0\0\0\0\3"
+#define HASHES_BYTES                                                                               \
+	"COLO\0\1\0\25\0\0\0\44"                                                                   \
+	"\0\0\0\0\0\0\0\7"                                                                         \
+	"\0\0\0\0\0\0\1\0"                                                                         \
+	"\0\0\0\2"
+
+/* The examples of docs/protocol.md. */
+static void heads_have_the_documented_bytes(void **state)
+{
+	struct wire_pages p = {
+		.epoch = 7, .count = 2, .data_pages = 1, .entries = {0x102, 3 | WIRE_ZERO_PAGE}};
+	struct wire_hashes h = {.epoch = 7, .first = 256, .count = 2};
+	uint8_t buf[WIRE_PAGES_FRAME_HEAD_MAX];
+
+	(void)state;
+	assert_int_equal(wire_encode_pages(&p, buf), sizeof(PAGES_BYTES) - 1);
+	assert_memory_equal(buf, PAGES_BYTES, sizeof(PAGES_BYTES) - 1);
+	assert_int_equal(wire_encode_hashes_head(&h, buf), sizeof(HASHES_BYTES) - 1);
+	assert_memory_equal(buf, HASHES_BYTES, sizeof(HASHES_BYTES) - 1);
+}
+
+static void pages_are_decoded_as_they_were_encoded(void **state)
+{
+	struct rng rng = {1};
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		struct wire_pages p = random_pages(&rng), got;
+		uint8_t buf[WIRE_PAGES_FRAME_HEAD_MAX];
+		size_t n = wire_encode_pages(&p, buf);
+		struct wire_header h;
+		struct err e;
+
+		assert_int_equal(n, WIRE_HEADER_BYTES + WIRE_PAGES_HEAD_BYTES + 8 * p.count);
+		assert_ok(wire_decode_header(&h, buf, &e), &e);
+		assert_int_equal(h.type, WIRE_PAGES);
+		assert_int_equal(h.length, pages_length(&p));
+		assert_ok(decode_pages(&got, buf, h.length, &e), &e);
+		assert_true(got.epoch == p.epoch);
+		assert_int_equal(got.count, p.count);
+		assert_int_equal(got.data_pages, p.data_pages);
+		assert_memory_equal(got.entries, p.entries, 8ul * p.count);
+	}
+}
+
+static void pages_of_another_length_are_refused(void **state)
+{
+	struct rng rng = {2};
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		struct wire_pages p = random_pages(&rng), got;
+		uint8_t buf[WIRE_PAGES_FRAME_HEAD_MAX] = {};
+		uint32_t right = pages_length(&p);
+		const uint32_t wrong[] = {0,
+					  right - 1,
+					  right + 1,
+					  right + (uint32_t)PAGE_BYTES,
+					  right - (uint32_t)PAGE_BYTES,
+					  right - 8,
+					  right + 8,
+					  UINT32_MAX};
+
+		wire_encode_pages(&p, buf);
+		for (size_t k = 0; k < ARRAY_SIZE(wrong); k++) {
+			struct err e = {};
+
+			assert_int_equal(decode_pages(&got, buf, wrong[k], &e), -EPROTO);
+			assert_true(e.msg[0]);
+		}
+	}
+}
+
+static void a_count_beyond_the_frame_is_refused(void **state)
+{
+	static const uint32_t counts[] = {0, 2, 64, 65, 0x1fffffff, 0x20000000, UINT32_MAX};
+	struct wire_pages p = {.count = 1, .data_pages = 1}, got;
+	uint8_t buf[WIRE_PAGES_FRAME_HEAD_MAX] = {};
+	struct err e;
+
+	(void)state;
+	wire_encode_pages(&p, buf);
+	assert_int_equal(decode_pages(&got, buf, pages_length(&p), &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		wire_put_u32(buf + WIRE_HEADER_BYTES + 8, counts[i]);
+		assert_int_equal(decode_pages(&got, buf, pages_length(&p), &e), -EPROTO);
+	}
+	/* The head alone bounds what is read next. */
+	wire_put_u32(buf + WIRE_HEADER_BYTES + 8, 64);
+	assert_int_equal(wire_decode_pages_head(&got, buf + WIRE_HEADER_BYTES, 12 + 8 * 64 - 1, &e),
+			 -EPROTO);
+	assert_int_equal(wire_decode_pages_head(&got, buf + WIRE_HEADER_BYTES, 12 + 8 * 64, &e), 0);
+}
+
+static void a_page_that_the_guest_does_not_have_is_refused(void **state)
+{
+	static const uint64_t pages[] = {NPAGES, NPAGES + 1, UINT64_C(1) << 52, WIRE_ZERO_PAGE - 1};
+	uint8_t buf[WIRE_PAGES_FRAME_HEAD_MAX] = {};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		struct wire_pages data = {.count = 1, .data_pages = 1, .entries = {pages[i]}};
+		struct wire_pages zero = {.count = 1, .entries = {pages[i] | WIRE_ZERO_PAGE}}, got;
+
+		wire_encode_pages(&data, buf);
+		assert_int_equal(decode_pages(&got, buf, pages_length(&data), &e), -EPROTO);
+		wire_encode_pages(&zero, buf);
+		assert_int_equal(decode_pages(&got, buf, pages_length(&zero), &e), -EPROTO);
+	}
+}
+
+/* ---- hashes ---- */
+
+static int decode_hashes(uint64_t first, uint32_t count, uint32_t length, struct err *e)
+{
+	uint8_t buf[WIRE_HEADER_BYTES + WIRE_HASHES_HEAD_BYTES];
+	struct wire_hashes h = {.epoch = 9, .first = first, .count = count}, got;
+	int r;
+
+	assert_int_equal(wire_encode_hashes_head(&h, buf), sizeof(buf));
+	r = wire_decode_hashes_head(&got, buf + WIRE_HEADER_BYTES, length, NPAGES, e);
+	if (!r)
+		assert_true(got.epoch == 9 && got.first == first && got.count == count);
+	return r;
+}
+
+static void hashes_stay_within_the_guest(void **state)
+{
+	struct err e;
+
+	(void)state;
+	assert_int_equal(decode_hashes(0, NPAGES, 20 + 8 * NPAGES, &e), 0);
+	assert_int_equal(decode_hashes(NPAGES - 1, 1, 28, &e), 0);
+	assert_int_equal(decode_hashes(0, NPAGES + 1, 20 + 8 * (NPAGES + 1), &e), -EPROTO);
+	assert_int_equal(decode_hashes(NPAGES, 1, 28, &e), -EPROTO);
+	assert_int_equal(decode_hashes(NPAGES - 1, 2, 36, &e), -EPROTO);
+	assert_int_equal(decode_hashes(UINT64_MAX, 1, 28, &e), -EPROTO);
+	assert_int_equal(decode_hashes(UINT64_MAX - 1, 2, 36, &e), -EPROTO);
+}
+
+static void hashes_fill_their_frame(void **state)
+{
+	struct err e;
+
+	(void)state;
+	assert_int_equal(decode_hashes(0, 0, 20, &e), -EPROTO);
+	assert_int_equal(decode_hashes(0, 2, 35, &e), -EPROTO);
+	assert_int_equal(decode_hashes(0, 2, 37, &e), -EPROTO);
+	assert_int_equal(decode_hashes(0, 4097, 20 + 8 * 4097, &e), -EPROTO);
+	/* 8 * count wraps round to the length of one hash. */
+	assert_int_equal(decode_hashes(0, 0x20000001, 28, &e), -EPROTO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(heads_have_the_documented_bytes),
+		cmocka_unit_test(pages_are_decoded_as_they_were_encoded),
+		cmocka_unit_test(pages_of_another_length_are_refused),
+		cmocka_unit_test(a_count_beyond_the_frame_is_refused),
+		cmocka_unit_test(a_page_that_the_guest_does_not_have_is_refused),
+		cmocka_unit_test(hashes_stay_within_the_guest),
+		cmocka_unit_test(hashes_fill_their_frame),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
