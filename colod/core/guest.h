@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the layers above know of a running QEMU: its memory, its QMP connection, its device state files. */
+/* What the layers above know of a running QEMU: its memory, its QMP connection, its state files. */
 #ifndef CORE_GUEST_H
 #define CORE_GUEST_H
 
@@ -18,7 +18,8 @@
  * @uffd:           userfaultfd made inside QEMU; -1 when the tracker needs none
  * @devstate_fd:    memfd that xen-save-devices-state writes into; read or map it from here
  * @devstate_pos_fd: the same file, write-only (QEMU takes no other), sharing its file offset with
- *                  QEMU's descriptor: lseek to 0 before each save, its offset afterwards is the size
+ *                  QEMU's descriptor: lseek to 0 before each save, the offset afterwards is the
+ *                  size
  * @devstate_path:  the name of that file for QEMU, "/dev/fdset/N"
  * @vmstate_fd:     the qcow2 container behind node GUEST_VMSTATE_NODE
  * @vmstate_offset: where the snapshot's vmstate begins in it, contiguous

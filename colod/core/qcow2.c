@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Builds a qcow2 (version 3) image around one preallocated vmstate, see QEMU's docs/interop/qcow2.txt. */
+/* Builds a qcow2 image (version 3, QEMU's docs/interop/qcow2.txt) around one preallocated vmstate. */
 #include "colod/core/qcow2.h"
 
 #include <endian.h>

@@ -12,8 +12,8 @@ struct qemu_fds {
 };
 
 /**
- * qemu_args_check() - refuse user arguments that collide with what colod adds or that it cannot protect.
- * @argv: the user's words, NULL-terminated. The reason names the argument and what to do instead.
+ * qemu_args_check() - refuse user arguments that collide with what colod adds, or that it cannot
+ * protect. @argv: the user's words, NULL-terminated. The reason names the argument and what to do.
  */
 int qemu_args_check(char *const *argv, struct err *e);
 

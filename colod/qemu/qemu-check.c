@@ -81,10 +81,12 @@ int check_machine(struct guest *g, struct json_object *ret, struct err *e)
 	len = strlen(g->machine);
 	if (len > sizeof(suffix) - 1 && !strcmp(g->machine + len - (sizeof(suffix) - 1), suffix))
 		g->machine[len - (sizeof(suffix) - 1)] = 0;
-	if (!strncmp(g->machine, "isapc", 5))
+	/* Of others (isapc, microvm) the firmware's memory is writable, and QEMU 7.2 does not say so. */
+	if (strncmp(g->machine, "pc-q35-", 7) && strncmp(g->machine, "pc-i440fx-", 10))
 		return err_set(e, ENOTSUP,
-			       "machine isapc has writable option ROMs, which are not replicated; "
-			       "use -machine q35 or pc");
+			       "machine %s is not supported: its firmware lies in writable memory, "
+			       "which is not replicated; use -machine q35 or pc",
+			       g->machine);
 	return 0;
 }
 

@@ -23,7 +23,7 @@ int check_version(struct guest *g, const struct qmp_version *v, struct err *e);
 /** check_status() - query-status: the guest must not have run yet. */
 int check_status(struct json_object *ret, struct err *e);
 
-/** check_machine() - qom-get /machine type: "pc-q35-7.2-machine" without the suffix. */
+/** check_machine() - qom-get /machine type: "pc-q35-7.2-machine" without the suffix; q35 or pc. */
 int check_machine(struct guest *g, struct json_object *ret, struct err *e);
 
 /** check_cpus() - query-cpus-fast: how many; @path gets the QOM path of the first. */

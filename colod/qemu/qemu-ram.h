@@ -27,7 +27,7 @@ struct qemu_ram {
 	uint8_t *map;
 	bool is_locked;
 	int lock_errno;
-	struct worker *worker; /* locking clears all pages: some 0.3 s per GB */
+	struct worker *worker; /* locking clears all pages: about 1 s per GB */
 	struct job lock_job;
 };
 

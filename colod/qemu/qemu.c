@@ -22,7 +22,7 @@
 
 /* Locking guest RAM clears all of it first. */
 #define START_BASE_US   (60 * USEC_PER_SEC)
-#define START_PER_GB_US USEC_PER_SEC
+#define START_PER_GB_US (10 * USEC_PER_SEC)
 
 /* A QEMU that ends closes QMP first: give it time to end before it is ended. */
 #define LOST_GRACE_US USEC_PER_SEC
@@ -368,6 +368,12 @@ int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum t
 const struct guest *qemu_guest(const struct qemu *q)
 {
 	return &q->guest;
+}
+
+void qemu_hang_up(struct qemu *q)
+{
+	qmp_loop_free(q->guest.qmp);
+	q->guest.qmp = NULL;
 }
 
 void qemu_free(struct qemu *q)

@@ -12,10 +12,12 @@ struct qemu;
 /**
  * struct qemu_handlers - called from the loop
  * @ready:  QEMU is up, stopped (-S), checked and fit for replication; called once
- * @failed: it did not come up or must be refused; the process has been ended. Called instead of @ready.
- * @exited: it ended after @ready; @how in words ("exit status 1", "killed by signal 9 (KILL)")
- *          A lost QMP connection of a living QEMU comes here too, after QEMU has been killed: a guest that
- *          cannot be commanded cannot be protected.
+ * @failed: it did not come up or must be refused; the process has ended. Called instead of @ready.
+ * @exited: it ended after @ready; @how in words ("exit status 1", "killed by signal 9 (KILL)").
+ *          A lost QMP connection of a living QEMU comes here too, after QEMU has been killed: a
+ *          guest that cannot be commanded cannot be protected.
+ *
+ * One call of @failed or @exited is the last; both may call qemu_free().
  */
 struct qemu_handlers {
 	void (*ready)(void *arg);
@@ -24,17 +26,26 @@ struct qemu_handlers {
 };
 
 /**
- * qemu_start() - launch QEMU as @c says and bring it to @ready; @kind decides whether a userfaultfd is
- * fetched from it. Returns at once; errors that are known at once (binary not found, colliding argument,
- * no memory) come as the return value.
+ * qemu_start() - launch QEMU as @c says and bring it to @ready; @kind decides whether a userfaultfd
+ * is fetched from it. Returns at once; errors that are known at once (binary not found, colliding
+ * argument, no memory, the name in use) come as the return value.
  */
 int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum track_kind kind,
 	       const struct qemu_handlers *h, void *arg, struct err *e);
 
 const struct guest *qemu_guest(const struct qemu *q);
 
-/** qemu_quit() - ask QEMU to end (QMP quit), SIGKILL after @grace_ms; @exited follows. */
+/**
+ * qemu_quit() - ask QEMU to end (QMP quit), SIGKILL after @grace_ms; @exited follows, or @failed
+ * when it was not ready yet.
+ */
 void qemu_quit(struct qemu *q, uint32_t grace_ms);
+
+/**
+ * qemu_hang_up() - close QMP; commands under way get their callback now. For the end: whoever waits for
+ * one must still be there, and nothing may be sent afterwards.
+ */
+void qemu_hang_up(struct qemu *q);
 
 /** qemu_free() - forget it; a process that still runs is left running. */
 void qemu_free(struct qemu *q);

@@ -12,12 +12,13 @@
 #define MAX_FIELDS 24
 
 /* Blocks that the guest cannot write, for a QEMU that does not say so itself; names as seen with
- * the machines pc and q35 of QEMU 7.2 and 10.0, which shows all of them as "ro". */
+ * the machines pc and q35 of QEMU 7.2 and 10.0, which shows all of them as "ro". With other machines
+ * pc.bios and pc.rom may be writable: check_machine() refuses those. */
 static const struct {
 	const char *name, *why;
 } read_only_blocks[] = {
 	{"pc.bios", "the firmware's image"},
-	{"pc.rom", "shadow area of option ROMs; writable on isapc only, which is refused"},
+	{"pc.rom", "shadow area of option ROMs"},
 	/* The firmware reads these once while it boots; QEMU makes their content anew from its
 	 * configuration at the first read after each reset. */
 	{"/rom@*", "files for the firmware: ACPI tables and their loader script"},

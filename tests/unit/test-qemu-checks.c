@@ -15,7 +15,7 @@
 
 #define RAM_BYTES (64 * MIB)
 
-/* As QEMU 7.2.22 prints it for: -machine q35 -nodefaults -vga none -kernel -device virtio-net-pci */
+/* As QEMU 7.2.22 prints it for: -machine q35 -nodefaults -vga none -device virtio-net-pci */
 static const char list_7_2[] =
 	"              Block Name    PSize              Offset               Used              "
 	"Total\r\n"
@@ -226,6 +226,7 @@ static void the_machine_type_is_canonical(void **state)
 	(void)state;
 	expect(machine_of, "\"pc-q35-7.2-machine\"", 0, NULL);
 	expect(machine_of, "\"isapc-machine\"", -ENOTSUP, "isapc");
+	expect(machine_of, "\"microvm-machine\"", -ENOTSUP, "microvm");
 	expect(machine_of, "7", -EPROTO, NULL);
 	snprintf(json, sizeof(json), "\"%0100d\"", 0);
 	expect(machine_of, json, -EPROTO, NULL);

@@ -301,12 +301,12 @@ static void expect_failed(const struct run *t, const char *part)
 		fail_msg("\"%s\" does not say \"%s\"", t->reason.msg, part);
 }
 
-static void link_of(const struct run *t, const char *fd, char *target, size_t size)
+static void link_of(const struct run *t, int fd, char *target, size_t size)
 {
 	char path[64];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%s", (int)guest(t)->pid, fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)guest(t)->pid, fd);
 	n = readlink(path, target, size - 1);
 	target[MAX(n, 0)] = 0;
 }
@@ -318,14 +318,13 @@ static void look_at_process(struct run *t)
 	autofclose FILE *f = NULL;
 
 	assert_int_equal(getsid(pid), pid);
-	link_of(t, "0", target, sizeof(target));
+	link_of(t, 0, target, sizeof(target));
 	assert_string_equal(target, "/dev/null");
-	link_of(t, "3", target, sizeof(target));
+	link_of(t, 3, target, sizeof(target));
 	assert_non_null(strstr(target, "memfd:colod-ram"));
 	/* This test's own file must not have come along under any number. */
 	for (int fd = 6; fd < 64; fd++) {
-		snprintf(path, sizeof(path), "%d", fd);
-		link_of(t, path, target, sizeof(target));
+		link_of(t, fd, target, sizeof(target));
 		assert_null(strstr(target, "unit-leak"));
 	}
 	snprintf(path, sizeof(path), "%s/unit.pid", t->dir);
