@@ -21,8 +21,8 @@ struct qemu_setup {
 };
 
 /**
- * qemu_setup_files() - make guest's vmstate container and device state file. The container is a
- * sparse memfd with room for GUEST_VMSTATE_MAX_BYTES.
+ * qemu_setup_files() - make the guest's device state file and its vmstate container, a sparse memfd
+ * with room for 64 MiB (a PC's device state has some 100 KB).
  */
 int qemu_setup_files(struct guest *g, struct err *e);
 
