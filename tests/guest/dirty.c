@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guest program: writes to random pages of a working set at a steady rate.
+/* Guest program: writes to scattered pages of a working set at a steady rate.
  *
  * usage: dirty WORKING_SET_MB MB_PER_100MS
  *
  * Works in slices of about a millisecond, so that the load is the same in every part of an epoch.
+ * Every page of the set has its turn before one is written again: as long as the set is larger than what
+ * an epoch writes, an epoch's dirty pages are as many as the rate says. Random choice would repeat some.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -24,9 +26,31 @@ static uint64_t now_nsec(void)
 	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
+static uint64_t gcd(uint64_t a, uint64_t b)
+{
+	while (b) {
+		uint64_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+/* Steps of a golden section spread any number of pages evenly; coprime ones miss none. */
+static uint64_t scattering_step(uint64_t npages)
+{
+	uint64_t step = npages * 618 / 1000 + 1;
+
+	while (gcd(step, npages) != 1)
+		step++;
+	return step;
+}
+
 static void dirty(volatile uint8_t *mem, uint64_t npages, uint64_t pages_per_sec)
 {
-	uint64_t x = 88172645463325252ull, last = now_nsec(), owed = 0;
+	uint64_t x = 88172645463325252ull, last = now_nsec(), owed = 0, page = 0;
+	uint64_t step = scattering_step(npages);
 
 	for (;;) {
 		struct timespec nap = {.tv_nsec = (long)SLICE_NSEC};
@@ -41,8 +65,8 @@ static void dirty(volatile uint8_t *mem, uint64_t npages, uint64_t pages_per_sec
 			x ^= x << 13;
 			x ^= x >> 7;
 			x ^= x << 17;
-			*(volatile uint64_t *)(mem + x % npages * PAGE_BYTES +
-					       (x >> 40) % 512 * 8) = x;
+			*(volatile uint64_t *)(mem + page * PAGE_BYTES + x % 512 * 8) = x;
+			page = (page + step) % npages;
 		}
 	}
 }

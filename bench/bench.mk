@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# `make bench` runs the target run-bench: figures into $(BUILD)/bench/*.jsonl, tables on the terminal; needs root.
+
+.PHONY: run-bench bench-ckpt bench-report
+
+BENCH_RUN = COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
+
+# QUICK=1: fewer and smaller cases, within a minute. Each needs GB x 512 huge pages for its largest scan.
+BENCH_SCAN_GB = $(if $(filter 1,$(QUICK)),1,1 2 4 8)
+BENCH_HUGE_PAGES = $(if $(filter 1,$(QUICK)),512,4096)
+
+bench-ckpt: export QUICK := $(QUICK)
+bench-ckpt: all $(BUILD)/guest/initrd.gz
+	$(BENCH_RUN) bench/ckpt.py
+
+bench-report:
+	@$(BENCH_RUN) bench/report.py
+
+# The tables come also when a case failed; the failure is make's.
+run-bench: export QUICK := $(QUICK)
+run-bench: all $(BUILD)/guest/initrd.gz $(BUILD)/bench/scan-bench
+	@rm -f $(BUILD)/bench/scan.jsonl
+	@r=0; tests/kernel/with-huge-pages $(BENCH_HUGE_PAGES) $(BUILD)/bench/scan-bench \
+		$(BUILD)/bench/scan.jsonl $(BENCH_SCAN_GB) || r=1; \
+	$(BENCH_RUN) bench/ckpt.py || r=1; \
+	$(BENCH_RUN) bench/report.py || r=1; \
+	exit $$r
