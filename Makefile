@@ -53,7 +53,14 @@ all: $(BUILD)/colod $(BUILD)/colo-ctl $(BUILD)/colod-preload.so
 help:
 	@echo "all demo check check-unit check-system check-long lint asan tsan fuzz bench install deps clean"
 
-$(BUILD)/obj/%.o: %.c
+# Objects are made anew when the flags change, for the paths that are compiled in.
+FLAGS := $(BUILD)/obj/.flags
+ifneq ($(file <$(FLAGS)),$(ALL_CFLAGS))
+$(shell mkdir -p $(dir $(FLAGS)))
+$(file >$(FLAGS),$(ALL_CFLAGS))
+endif
+
+$(BUILD)/obj/%.o: %.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

@@ -52,7 +52,40 @@ void primary_begin(struct primary *p)
 	p->suspended = p->prepared = p->sent = p->received = p->verified = p->committed = false;
 	atomic_store(&p->tx.hurry, true);
 	ckpt_send(p->env, WIRE_NEW, p->epoch + 1, p->flags);
+	p->ckpt_job.flags = p->flags;
 	primary_submit(p, &p->ckpt_job, TX_PREPARE);
+	primary_arm_stall(p);
+}
+
+/*
+ * A peer whose heartbeats come but whose engine stands still must not hold a checkpoint, and least of all a
+ * stopped guest, for ever. Progress is bytes that leave, or a phase that is left.
+ */
+#define STALL_CHECK_US         (10 * USEC_PER_SEC)
+#define STALL_CHECK_STOPPED_US (2 * USEC_PER_SEC)
+
+void primary_arm_stall(struct primary *p)
+{
+	bool guest_waits = p->flags & WIRE_EPOCH_SWITCH;
+
+	p->stall_epoch = p->epoch;
+	p->stall_phase = p->phase;
+	p->stall_bytes = atomic_load(&p->env->stats->bytes_sent);
+	loop_timer_arm(p->stall_timer, guest_waits ? STALL_CHECK_STOPPED_US : STALL_CHECK_US);
+}
+
+void primary_on_stall(void *arg)
+{
+	struct primary *p = arg;
+
+	if (p->phase < PRIMARY_PREPARE)
+		return;
+	if (p->stall_epoch != p->epoch || p->stall_phase != p->phase ||
+	    p->stall_bytes != atomic_load(&p->env->stats->bytes_sent)) {
+		primary_arm_stall(p);
+		return;
+	}
+	ckpt_event(p->env, FSM_EV_SYNC_FAILED, "the secondary does not go on with the checkpoint");
 }
 
 /* The trigger that a checkpoint is counted under: the rarest of those it served. */

@@ -67,7 +67,9 @@ struct primary {
 	struct tx_job round_job, ckpt_job, close_job;
 	int bulk_fd; /* owned by tx once opened; kept to shut the connection down */
 	bool full;
-	struct loop_src *period_timer, *round_timer;
+	struct loop_src *period_timer, *round_timer, *stall_timer;
+	uint64_t stall_epoch, stall_bytes;
+	enum primary_phase stall_phase;
 	enum primary_phase phase;
 	uint64_t session;
 	uint64_t epoch;       /* last committed */
@@ -107,6 +109,8 @@ void primary_maybe_complete(struct primary *p);
 void primary_abort(struct primary *p, const char *what, const struct err *why);
 void primary_answer(struct list *waiters, const struct ckpt_result *r);
 void primary_schedule(struct primary *p);
+void primary_arm_stall(struct primary *p);
+void primary_on_stall(void *arg);
 
 /* primary-work.c: jobs for the worker thread */
 void primary_work_init(struct primary *p);

@@ -17,6 +17,13 @@ static int run_finish(struct tx *tx, struct tx_job *j)
 	return tx_finish(tx, j->flags, j->devices_bytes, &j->err);
 }
 
+static int run_prepare(struct tx *tx, struct tx_job *j)
+{
+	int r = j->flags & WIRE_EPOCH_SWITCH ? tx_drain(tx, &j->err) : 0;
+
+	return r ? r : tx_prepare(tx, &j->err);
+}
+
 static int run_work(struct tx *tx, struct tx_job *j)
 {
 	switch (j->work) {
@@ -25,7 +32,7 @@ static int run_work(struct tx *tx, struct tx_job *j)
 	case TX_ROUND:
 		return tx_round(tx, j->budget_bytes, &j->round, &j->err);
 	case TX_PREPARE:
-		return tx_prepare(tx, &j->err);
+		return run_prepare(tx, j);
 	case TX_CAPTURE:
 		return tx_capture(tx, &j->round, &j->err);
 	case TX_HASH:

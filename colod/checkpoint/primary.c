@@ -25,9 +25,7 @@ static uint64_t round_gap_us(const struct primary *p)
 	const struct config *c = p->env->config;
 	uint64_t gap = MAX_ROUND_GAP_US;
 
-	if (c->bandwidth_Bps)
-		gap = MIN_ROUND_GAP_US;
-	else if (c->mode == CKPT_MODE_PERIODIC)
+	if (c->mode == CKPT_MODE_PERIODIC)
 		gap = c->period_ms * USEC_PER_MSEC / 4;
 	return MIN(MAX(gap, MIN_ROUND_GAP_US), MAX_ROUND_GAP_US);
 }
@@ -67,6 +65,8 @@ int primary_new(struct primary **out, const struct ckpt_env *env, struct err *e)
 		r = loop_add_timer(env->loop, &p->period_timer, on_period, p);
 	if (!r)
 		r = loop_add_timer(env->loop, &p->round_timer, on_round, p);
+	if (!r)
+		r = loop_add_timer(env->loop, &p->stall_timer, primary_on_stall, p);
 	if (r) {
 		primary_free(p);
 		return r;
@@ -84,6 +84,7 @@ void primary_free(struct primary *p)
 	worker_stop(p->worker);
 	loop_src_free(&p->period_timer);
 	loop_src_free(&p->round_timer);
+	loop_src_free(&p->stall_timer);
 	tx_destroy(&p->tx);
 	free(p);
 }
@@ -113,6 +114,7 @@ static void end_session(struct primary *p)
 	p->stale_calls = p->calls;
 	loop_timer_disarm(p->period_timer);
 	loop_timer_disarm(p->round_timer);
+	loop_timer_disarm(p->stall_timer);
 	atomic_store(&p->tx.hurry, true);
 	if (p->phase == PRIMARY_WAIT) /* not yet the worker's */
 		close(p->bulk_fd);

@@ -165,6 +165,23 @@ int tx_round(struct tx *tx, uint64_t budget_bytes, struct tx_round *r, struct er
 	return ret;
 }
 
+int tx_drain(struct tx *tx, struct err *e)
+{
+	for (int i = 0; i < PREPARE_MAX_ROUNDS; i++) {
+		uint64_t no_bound = UINT64_MAX;
+		struct tx_round r = {};
+		int ret = collect_and_take(tx, false, &r, e);
+
+		if (!ret)
+			ret = tx_send_unsent(tx, &no_bound, false, e);
+		if (ret)
+			return ret;
+		if (r.taken <= PREPARE_GOOD_PAGES)
+			break;
+	}
+	return 0;
+}
+
 int tx_prepare(struct tx *tx, struct err *e)
 {
 	uint64_t before = UINT64_MAX;

@@ -66,6 +66,9 @@ int tx_round(struct tx *tx, uint64_t budget_bytes, struct tx_round *r, struct er
 /** tx_prepare() - repeat local copies while the guest runs until little is left to copy after the stop. */
 int tx_prepare(struct tx *tx, struct err *e);
 
+/** tx_drain() - send while the guest runs until little is left to send: before a stop that lasts until all has arrived. */
+int tx_drain(struct tx *tx, struct err *e);
+
 /** tx_capture() - the guest stands still: copy the last written pages. */
 int tx_capture(struct tx *tx, struct tx_round *r, struct err *e);
 

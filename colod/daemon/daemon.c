@@ -175,6 +175,13 @@ static void tear_down(struct daemon *d)
 	if (d->guest)
 		for (int i = 0; i < DAEMON_QMP_EVENTS; i++)
 			qmp_client_unsubscribe(&d->subs[i]);
+	if (d->secondary) {
+		primary_stop(d->primary);
+		secondary_stop(d->secondary);
+	}
+	/* The engine's callbacks come before the engine goes. */
+	if (d->qemu)
+		qemu_hang_up(d->qemu);
 	link_free(d->link);
 	primary_free(d->primary);
 	secondary_free(d->secondary);

@@ -98,7 +98,7 @@ static int make_runtime_dir(const char *path, struct err *e)
 {
 	struct stat st;
 
-	if (mkdir(path, 0750) && errno != EEXIST)
+	if (mkdir(path, 0755) && errno != EEXIST)
 		return err_errno(e, errno, "runtime_dir: cannot create %s", path);
 	if (stat(path, &st) || !S_ISDIR(st.st_mode))
 		return err_set(e, ENOTDIR, "runtime_dir: %s is not a folder", path);

@@ -22,7 +22,7 @@ void qemu_files_unlink(const struct qemu_files *f);
 
 /**
  * qmp_listen() - a listening socket at f->qmp that only this user may open, for QEMU to inherit.
- * The runtime folder is made (0750) when missing, a stale socket replaced. -EADDRINUSE when a QEMU
+ * The runtime folder is made (0755) when missing, a stale socket replaced. -EADDRINUSE when a QEMU
  * still answers there. Returns the descriptor.
  *
  * The name stays while QEMU runs, so that it can be commanded after a crash of colod.

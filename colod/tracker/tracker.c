@@ -3,7 +3,6 @@
 #include "colod/tracker/tracker.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "colod/tracker/scan-pool.h"
 #include "colod/tracker/tracker-ops.h"
 
@@ -36,31 +35,6 @@ static int check_target(const struct tracker_target *g, struct err *e)
 			       "guest RAM at 0x%" PRIx64 ", %" PRIu64
 			       " bytes, is not made of whole pages of %u bytes",
 			       g->va, g->bytes, g->host_page_bytes);
-	return 0;
-}
-
-/* A page that is reclaimed loses its mark. Huge pages never are; others must be locked. */
-static int check_locked(const struct tracker_target *g, struct err *e)
-{
-	autofree char *status = NULL;
-	uint64_t locked_kib = 0;
-	const char *field;
-	char path[32];
-
-	if (g->host_page_bytes != PAGE_BYTES)
-		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)g->pid);
-	if (io_read_file(path, &status, NULL))
-		return err_set(e, ESRCH, "process %d has ended", (int)g->pid);
-	field = strstr(status, "\nVmLck:");
-	if (!field || sscanf(field, "\nVmLck: %" SCNu64, &locked_kib) != 1)
-		return err_set(e, ESRCH, "process %d has ended", (int)g->pid);
-	if (locked_kib * KIB < g->bytes)
-		return err_set(e, EPERM,
-			       "only %" PRIu64 " of %" PRIu64
-			       " MB of guest RAM are locked in memory: start QEMU "
-			       "with -overcommit mem-lock=on and a sufficient RLIMIT_MEMLOCK",
-			       locked_kib / KIB, g->bytes / MIB);
 	return 0;
 }
 
@@ -108,7 +82,6 @@ static int tracker_setup(struct tracker *t, struct err *e)
 {
 	int r = check_target(&t->target, e);
 
-	r = r ?: check_locked(&t->target, e);
 	r = r ?: open_pagemap(t, e);
 	r = r ?: make_slices(t, e);
 	r = r ?: t->ops->attach(t, e);

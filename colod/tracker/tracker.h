@@ -19,10 +19,10 @@
  *   while the guest and QEMU's I/O stand still.
  * - Store in progress while its page is protected: it ends before that call's TLB flush, so a copy
  *   made afterwards has it, or it faults and is marked. An MMU notifier takes KVM's mapping along.
- * - Reclaim drops the entry and its mark: RAM must be locked (QEMU -overcommit mem-lock=on), which
- *   tracker_open() checks; huge pages are never reclaimed. Locked RAM refuses MADV_DONTNEED, too.
+ * - Reclaim drops the entry and its mark: the caller keeps RAM locked, through whichever mapping.
+ *   Huge pages are never reclaimed.
  * - Page without an entry: arming leaves a marker (pm); an entry that a write makes is marked.
- * - Compaction and migration move locked pages, too: the migration entry carries the mark (both).
+ * - Compaction and migration move locked pages: the migration entry carries the mark (both).
  * - khugepaged collapses locked shared memory: pm keeps its marks; sd loses all of them (seen on
  *   6.1), so tracker_open() refuses unless shared memory has no transparent huge pages.
  * - fork() by QEMU: the parent's marks stay. A child's writes to RAM are not seen; QEMU's children
@@ -33,9 +33,9 @@
  * - A collect that fails marks every page.
  *
  * Not seen, and refused elsewhere: DMA into pages pinned before the protection (O_DIRECT, VFIO);
- * writes through another mapping of the same memory (vhost-user, virtiofsd); a hole punched into
- * RAM (balloon), where a page turns zero without a write; a later write to it is seen. On huge
- * pages MADV_DONTNEED succeeds and drops the marks: QEMU uses it for discards only.
+ * writes through another mapping of the same memory (vhost-user, virtiofsd); discards (balloon, free
+ * page reporting): a punched hole turns pages zero without a write, MADV_DONTNEED drops marks. Writes
+ * that come after a discard are seen.
  */
 
 struct tracker;
@@ -65,7 +65,7 @@ int tracker_probe(enum track_kind want, uint32_t host_page_bytes, enum track_kin
 
 /**
  * tracker_open() - prepare tracking of @target (copied) with the mechanism that tracker_probe()
- * chose; tracker_arm() starts it. -EPERM: RAM is not locked, or may be collapsed into huge pages.
+ * chose; tracker_arm() starts it. -EPERM: soft-dirty, and RAM may be collapsed into huge pages.
  */
 int tracker_open(struct tracker **out, enum track_kind kind, const struct tracker_target *target,
 		 struct err *e);
