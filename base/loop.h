@@ -32,10 +32,12 @@ void loop_stop(struct loop *l, int code);
  * its own around, such as a test. 1, 0 when there was nothing, or -errno. */
 int loop_step(struct loop *l, uint64_t timeout_us);
 
-/** loop_watchdog() - answer systemd's WatchdogSec from this loop, so that a hung loop is noticed. */
+/** loop_watchdog() - answer systemd's WatchdogSec from this loop, so that a hung loop is noticed.
+ */
 void loop_watchdog(struct loop *l);
 
-/** loop_add_io() - call @fn when @fd has one of @events (EPOLLIN | EPOLLOUT). The caller keeps @fd. */
+/** loop_add_io() - call @fn when @fd has one of @events (EPOLLIN | EPOLLOUT). The caller keeps @fd.
+ */
 int loop_add_io(struct loop *l, struct loop_src **out, int fd, uint32_t events, loop_io_fn fn,
 		void *arg);
 void loop_io_events(struct loop_src *s, uint32_t events);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Bringing a committed epoch into guest RAM: pages first, then own writes reverted, devices last. */
+/* Bringing a committed epoch into guest RAM: pages first, then own writes reverted, devices last.
+ */
 #include "colod/checkpoint/apply.h"
 
 #include "base/cleanup.h"

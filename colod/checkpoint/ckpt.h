@@ -27,7 +27,8 @@ const char *ckpt_trigger_name(enum ckpt_trigger t);
 
 #define CKPT_SAMPLES 1024
 
-/** struct ckpt_sample - one checkpoint of the primary, microseconds unless the name says otherwise. */
+/** struct ckpt_sample - one checkpoint of the primary, microseconds unless the name says otherwise.
+ */
 struct ckpt_sample {
 	uint64_t epoch, committed_at_us;
 	uint32_t pause_us, stop_us, scan_us, copy_us, save_us, cont_us, commit_us;
@@ -54,8 +55,10 @@ struct ckpt_stats {
 
 /**
  * struct ckpt_ops - what the engine needs done outside of itself
- * @send:  queue a message on the control channel; 0 or -errno (a broken link is reported by the link itself)
- * @event: feed the failover machine; may call back into the engine, so it is always the last thing done
+ * @send:  queue a message on the control channel; 0 or -errno (a broken link is reported by the
+ * link itself)
+ * @event: feed the failover machine; may call back into the engine, so it is always the last thing
+ * done
  */
 struct ckpt_ops {
 	int (*send)(void *arg, const struct wire_msg *m);

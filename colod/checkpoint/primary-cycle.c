@@ -58,8 +58,8 @@ void primary_begin(struct primary *p)
 }
 
 /*
- * A peer whose heartbeats come but whose engine stands still must not hold a checkpoint, and least of all a
- * stopped guest, for ever. Progress is bytes that leave, or a phase that is left.
+ * A peer whose heartbeats come but whose engine stands still must not hold a checkpoint, and least
+ * of all a stopped guest, for ever. Progress is bytes that leave, or a phase that is left.
  */
 #define STALL_CHECK_US         (10 * USEC_PER_SEC)
 #define STALL_CHECK_STOPPED_US (2 * USEC_PER_SEC)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inner parts of the primary's half: its state, shared by primary.c, primary-cycle.c and primary-pause.c. */
+/* Inner parts of the primary's half: its state, shared by primary.c, primary-cycle.c and
+ * primary-pause.c. */
 #ifndef CHECKPOINT_PRIMARY_PRIV_H
 #define CHECKPOINT_PRIMARY_PRIV_H
 
@@ -77,7 +78,8 @@ struct primary {
 	bool synced;          /* the first checkpoint is committed */
 	bool announced;       /* SYNCED was raised */
 	unsigned late_rounds; /* since the end of the first full copy */
-	bool outbox_done; /* RECEIVED came: the worker has to empty the outbox before its next work */
+	bool outbox_done; /* RECEIVED came: the worker has to empty the outbox before its next work
+			   */
 	uint64_t budget_at_us;
 	uint64_t budget_bytes;
 
@@ -98,7 +100,8 @@ struct primary {
 	unsigned failures_in_a_row;
 	struct err last_err;
 
-	/* QMP commands under way; replies to the first @stale_calls belong to a session that is over. */
+	/* QMP commands under way; replies to the first @stale_calls belong to a session that is
+	 * over. */
 	struct pause_slot slots[CALL_COUNT];
 	unsigned calls, stale_calls;
 };

@@ -6,7 +6,8 @@
 
 #include <errno.h>
 
-/* A round is cut at this, so that a trigger never waits for more than one frame and a link never for long. */
+/* A round is cut at this, so that a trigger never waits for more than one frame and a link never
+ * for long. */
 #define ROUND_BYTES (16 * MIB)
 /* With a bandwidth bound, unused allowance does not pile up beyond this. */
 #define ALLOWANCE_US (100 * USEC_PER_MSEC)

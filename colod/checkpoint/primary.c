@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* The first checkpoint is taken when so little is left, or after so many rounds that it will not get less. */
+/* The first checkpoint is taken when so little is left, or after so many rounds that it will not
+ * get less. */
 #define FIRST_GOOD_PAGES      1024
 #define FIRST_MAX_LATE_ROUNDS 30
 
@@ -99,17 +100,25 @@ void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full)
 	p->synced = p->announced = !full;
 	p->late_rounds = 0;
 	p->outbox_done = false;
-	p->triggers = p->flags = 0;
+	p->flags = 0;
 	p->failures_in_a_row = 0;
 	p->budget_at_us = p->begun_at_us = clock_now_us();
 	p->last_err.code = 0;
 }
 
-/* Common end of a session; results and replies that are still on their way are ignored when they come. */
-static void end_session(struct primary *p)
+static void answer_all(struct primary *p)
 {
 	struct ckpt_result res = {.status = -ECANCELED, .reason = "replication ended"};
 
+	p->triggers = 0;
+	primary_answer(&p->serving, &res);
+	primary_answer(&p->waiting, &res);
+}
+
+/* Common end of a session; results and replies that are still on their way are ignored when they
+ * come. */
+static void end_session(struct primary *p)
+{
 	p->holding = false;
 	p->stale_calls = p->calls;
 	loop_timer_disarm(p->period_timer);
@@ -122,14 +131,15 @@ static void end_session(struct primary *p)
 	p->phase = PRIMARY_OFF;
 	p->session++;
 	primary_submit(p, &p->close_job, TX_CLOSE);
-	primary_answer(&p->serving, &res);
-	primary_answer(&p->waiting, &res);
+	answer_all(p);
 }
 
 void primary_stop(struct primary *p)
 {
-	if (p->phase == PRIMARY_OFF)
+	if (p->phase == PRIMARY_OFF) {
+		answer_all(p); /* who asked between two sessions */
 		return;
+	}
 	primary_run_guest(p);
 	shutdown(p->bulk_fd, SHUT_RDWR); /* a blocked send returns */
 	end_session(p);
@@ -162,8 +172,6 @@ bool primary_holds_guest(const struct primary *p)
 
 void primary_trigger(struct primary *p, enum ckpt_trigger t)
 {
-	if (p->phase == PRIMARY_OFF)
-		return;
 	p->triggers |= BIT(t);
 	if (p->phase == PRIMARY_IDLE || (p->phase == PRIMARY_COPY && t == CKPT_BY_FIRST))
 		primary_begin(p);
@@ -171,12 +179,6 @@ void primary_trigger(struct primary *p, enum ckpt_trigger t)
 
 void primary_request(struct primary *p, struct ckpt_waiter *w)
 {
-	struct ckpt_result res = {.status = -ENOTCONN, .reason = "there is no secondary"};
-
-	if (p->phase == PRIMARY_OFF) {
-		w->fn(w, &res);
-		return;
-	}
 	list_add_tail(&p->waiting, &w->link);
 	primary_trigger(p, w->trigger);
 }
@@ -281,8 +283,8 @@ static void job_failed(struct primary *p, struct tx_job *j)
 	struct err why = j->err;
 
 	if (j->status == -ESRCH) {
-		/* The tracker may see it before the loop does. Calling for a new secondary now would cost
-		 * the replica that is needed in a moment. */
+		/* The tracker may see it before the loop does. Calling for a new secondary now
+		 * would cost the replica that is needed in a moment. */
 		ckpt_event(p->env, FSM_EV_QEMU_DEAD, "%s", err_msg(&why));
 		return;
 	}

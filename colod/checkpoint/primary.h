@@ -18,8 +18,8 @@ struct ckpt_result {
 };
 
 /**
- * struct ckpt_waiter - somebody who asked for a checkpoint; intrusive, owned by the asker until @fn is called,
- * which happens exactly once
+ * struct ckpt_waiter - somebody who asked for a checkpoint; intrusive, owned by the asker until @fn
+ * is called, which happens exactly once
  */
 struct ckpt_waiter {
 	struct list link;
@@ -33,8 +33,8 @@ void primary_free(struct primary *p);
 
 /**
  * primary_start() - begin a session over @bulk_fd (blocking, taken over) with epochs after @epoch.
- * @full: copy all guest RAM first; else the peer holds exactly what @epoch committed. Events that follow:
- * SYNCED, LINK_LOST, SYNC_FAILED. Call only when primary_is_idle().
+ * @full: copy all guest RAM first; else the peer holds exactly what @epoch committed. Events that
+ * follow: SYNCED, LINK_LOST, SYNC_FAILED. Call only when primary_is_idle().
  */
 void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full);
 
@@ -42,24 +42,28 @@ void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full);
 void primary_stop(struct primary *p);
 
 /**
- * primary_detach() - end the session after HANDED_OVER: the guest stays stopped and the bulk connection open.
- * Returns its descriptor, the caller's from here on, or -errno.
+ * primary_detach() - end the session after HANDED_OVER: the guest stays stopped and the bulk
+ * connection open. Returns its descriptor, the caller's from here on, or -errno.
  */
 int primary_detach(struct primary *p);
 
 /** primary_is_idle() - no session, and nothing of an old one left on its way. */
 bool primary_is_idle(const struct primary *p);
 
-/** primary_message() - a message of the secondary: READY, SUSPENDED, RECEIVED, LOADED, FAILED, VERIFIED. */
+/** primary_message() - a message of the secondary: READY, SUSPENDED, RECEIVED, LOADED, FAILED,
+ * VERIFIED. */
 void primary_message(struct primary *p, const struct wire_msg *m);
 
-/** primary_trigger() - checkpoint as soon as possible, merged with others that wait. */
+/** primary_trigger() - checkpoint as soon as possible, merged with others that wait; without a
+ * session, in the next. */
 void primary_trigger(struct primary *p, enum ckpt_trigger t);
 
-/** primary_request() - like primary_trigger(@w->trigger); @w->fn tells the end. */
+/** primary_request() - like primary_trigger(@w->trigger); @w->fn tells the end, which may be
+ * primary_stop(). */
 void primary_request(struct primary *p, struct ckpt_waiter *w);
 
-/** primary_switch() - final checkpoint; the guest stays stopped. HANDED_OVER or SWITCH_FAILED follows. */
+/** primary_switch() - final checkpoint; the guest stays stopped. HANDED_OVER or SWITCH_FAILED
+ * follows. */
 void primary_switch(struct primary *p);
 
 /** primary_retime() - mode, period or bandwidth of the configuration have changed. */

@@ -29,17 +29,19 @@ struct replica {
 	uint64_t *page_hashes;
 };
 
-/** struct rx_report - the thread's word to the loop: an epoch stands complete in the stage, or an error. */
+/** struct rx_report - the thread's word to the loop: an epoch stands complete in the stage, or an
+ * error. */
 struct rx_report {
 	struct mail mail;
-	int status; /* 0, or -errno: -EPROTO and -EBADMSG are the peer's fault, others a broken link */
+	int status; /* 0, or -errno: -EPROTO and -EBADMSG are the peer's fault, others a broken link
+		     */
 	struct wire_msg send;
 	struct err err;
 };
 
 /**
- * struct rx - the thread; between reporting an epoch and rx_continue() it does not touch the replica, so
- * that the loop's side can apply it.
+ * struct rx - the thread; between reporting an epoch and rx_continue() it does not touch the
+ * replica, so that the loop's side can apply it.
  */
 struct rx {
 	struct replica *replica;
@@ -74,7 +76,8 @@ void rx_continue(struct rx *rx);
 /** rx_stop() - end the thread; at once, the socket is shut down. No report comes afterwards. */
 void rx_stop(struct rx *rx);
 
-/** rx_detach() - end the thread between rx_report and rx_continue(), leaving the socket open; its descriptor. */
+/** rx_detach() - end the thread between rx_report and rx_continue(), leaving the socket open; its
+ * descriptor. */
 int rx_detach(struct rx *rx);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The secondary's half of the checkpoint engine: NEW to LOADED, and going live from any point between. */
+/* The secondary's half of the checkpoint engine: NEW to LOADED, and going live from any point
+ * between. */
 #include "colod/checkpoint/secondary.h"
 
 #include "base/cleanup.h"
@@ -252,7 +253,8 @@ static void applied(struct secondary *s)
 	if (j->verify)
 		s->env->ops->send(s->env->arg, &m);
 	s->replica.direct = false;
-	/* The stage is free. After a switch-over's last epoch the connection turns round: rx reads no further. */
+	/* The stage is free. After a switch-over's last epoch the connection turns round: rx reads
+	 * no further. */
 	if (!(s->flags & WIRE_EPOCH_SWITCH) && s->rx.running)
 		rx_continue(&s->rx);
 	start_load(s);
@@ -380,7 +382,8 @@ static void on_stopped(void *arg, const struct qmp_reply *r)
 
 static void on_new(struct secondary *s, const struct wire_msg *m)
 {
-	/* Applying and loading the epoch before may still be under way: the guest stands still then. */
+	/* Applying and loading the epoch before may still be under way: the guest stands still
+	 * then. */
 	if (m->epoch != s->committed + 1) {
 		fail(s, "protocol error", "NEW of an unexpected epoch");
 		return;

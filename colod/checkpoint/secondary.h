@@ -13,9 +13,9 @@ void secondary_free(struct secondary *s);
 
 /**
  * secondary_start() - begin a session over @bulk_fd (blocking, taken over).
- * @full: the primary copies all RAM first; else this side's guest stands at @epoch exactly (roles were
- * swapped). Sends READY when it can receive. Events that follow: SYNCED, LINK_LOST, SYNC_FAILED, HANDED_OVER.
- * Call only when secondary_is_idle().
+ * @full: the primary copies all RAM first; else this side's guest stands at @epoch exactly (roles
+ * were swapped). Sends READY when it can receive. Events that follow: SYNCED, LINK_LOST,
+ * SYNC_FAILED, HANDED_OVER. Call only when secondary_is_idle().
  */
 void secondary_start(struct secondary *s, int bulk_fd, uint64_t epoch, bool full);
 
@@ -24,8 +24,8 @@ void secondary_stop(struct secondary *s);
 bool secondary_is_idle(const struct secondary *s);
 
 /**
- * secondary_detach() - end the session after HANDED_OVER; the guest stands at the final checkpoint, ours to run.
- * Returns the bulk connection's descriptor, the caller's from here on.
+ * secondary_detach() - end the session after HANDED_OVER; the guest stands at the final checkpoint,
+ * ours to run. Returns the bulk connection's descriptor, the caller's from here on.
  */
 int secondary_detach(struct secondary *s);
 
@@ -36,12 +36,14 @@ void secondary_message(struct secondary *s, const struct wire_msg *m);
 void secondary_link_lost(struct secondary *s);
 
 /**
- * secondary_go_live() - promote: a committed checkpoint is loaded to its end first, a stage received in part
- * is dropped, then the guest runs. LIVE or LIVE_FAILED follows; the session is over.
+ * secondary_go_live() - promote: a committed checkpoint is loaded to its end first, a stage
+ * received in part is dropped, then the guest runs. LIVE or LIVE_FAILED follows; the session is
+ * over.
  */
 void secondary_go_live(struct secondary *s);
 
-/** secondary_guest_was_shut_down() - our own running guest shut down; it is reset before the next load. */
+/** secondary_guest_was_shut_down() - our own running guest shut down; it is reset before the next
+ * load. */
 void secondary_guest_was_shut_down(struct secondary *s);
 
 uint64_t secondary_epoch(const struct secondary *s);

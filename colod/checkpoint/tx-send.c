@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Frames onto the bulk channel: page data goes from the outbox to the socket without another copy. */
+/* Frames onto the bulk channel: page data goes from the outbox to the socket without another copy.
+ */
 #include "colod/checkpoint/tx-send.h"
 
 #include "base/cleanup.h"
@@ -142,7 +143,8 @@ static int send_hashes(struct tx *tx, struct err *e)
 	return 0;
 }
 
-/* The device state is read from its file, which the guest's next save overwrites only after RECEIVED. */
+/* The device state is read from its file, which the guest's next save overwrites only after
+ * RECEIVED. */
 static int send_devices(struct tx *tx, uint64_t bytes, struct err *e)
 {
 	uint8_t head[WIRE_HEADER_BYTES + WIRE_DEVICES_HEAD_BYTES];

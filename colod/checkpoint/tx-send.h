@@ -6,8 +6,8 @@
 #include "colod/checkpoint/tx.h"
 
 /**
- * tx_send_unsent() - send outbox pages until *budget_bytes is used up; with @may_hurry also until tx->hurry.
- * -EPIPE and friends mean that the link is gone.
+ * tx_send_unsent() - send outbox pages until *budget_bytes is used up; with @may_hurry also until
+ * tx->hurry. -EPIPE and friends mean that the link is gone.
  */
 int tx_send_unsent(struct tx *tx, uint64_t *budget_bytes, bool may_hurry, struct err *e);
 

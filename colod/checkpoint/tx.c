@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The primary's data side: which pages changed, and local copies of them. Sending is in tx-send.c. */
+/* The primary's data side: which pages changed, and local copies of them. Sending is in tx-send.c.
+ */
 #include "colod/checkpoint/tx.h"
 
 #include "base/cleanup.h"
@@ -75,7 +76,8 @@ int tx_open(struct tx *tx, int fd, uint64_t epoch, bool full, struct err *e)
 	bitmap_zero(&tx->unsent);
 	bitmap_zero(&tx->written);
 	start_epoch(tx, epoch);
-	/* After a switch-over the tracker goes on: what the load itself wrote belongs to the first epoch. */
+	/* After a switch-over the tracker goes on: what the load itself wrote belongs to the first
+	 * epoch. */
 	return full ? tracker_arm(tx->tracker, e) : 0;
 }
 
@@ -102,9 +104,9 @@ static void mark_unsent(struct tx *tx, uint32_t slot)
 }
 
 /*
- * Copy one page that the tracker reported, unless it is what was copied or sent already. The guest may write
- * while we copy: a torn page is reported again, and the copy that counts is made while the guest stands
- * still. Returns whether the page was taken.
+ * Copy one page that the tracker reported, unless it is what was copied or sent already. The guest
+ * may write while we copy: a torn page is reported again, and the copy that counts is made while
+ * the guest stands still. Returns whether the page was taken.
  */
 static bool take_page(struct tx *tx, uint64_t page)
 {

@@ -17,8 +17,8 @@ struct fingerprints;
  * struct tx - everything that leaves for the secondary goes through here
  * @outbox: copies of the pages that the epoch in progress has written; kept until RECEIVED
  * @unsent: slots of @outbox whose present content has not left yet
- * @full_cursor: next page of the first full copy; npages when it is done. These pages are sent straight from
- *           a bounce buffer: the outbox holds what was written since, never all RAM
+ * @full_cursor: next page of the first full copy; npages when it is done. These pages are sent
+ * straight from a bounce buffer: the outbox holds what was written since, never all RAM
  * @hurry:  set by the loop: a round in progress ends at the next frame
  */
 struct tx {
@@ -60,13 +60,16 @@ int tx_open(struct tx *tx, int fd, uint64_t epoch, bool full, struct err *e);
 /** tx_close() - end the session and give the outbox's memory back. */
 void tx_close(struct tx *tx);
 
-/** tx_round() - one pre-copy round: collect, copy, and send up to @budget_bytes while the guest runs. */
+/** tx_round() - one pre-copy round: collect, copy, and send up to @budget_bytes while the guest
+ * runs. */
 int tx_round(struct tx *tx, uint64_t budget_bytes, struct tx_round *r, struct err *e);
 
-/** tx_prepare() - repeat local copies while the guest runs until little is left to copy after the stop. */
+/** tx_prepare() - repeat local copies while the guest runs until little is left to copy after the
+ * stop. */
 int tx_prepare(struct tx *tx, struct err *e);
 
-/** tx_drain() - send while the guest runs until little is left to send: before a stop that lasts until all has arrived. */
+/** tx_drain() - send while the guest runs until little is left to send: before a stop that lasts
+ * until all has arrived. */
 int tx_drain(struct tx *tx, struct err *e);
 
 /** tx_capture() - the guest stands still: copy the last written pages. */

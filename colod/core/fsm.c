@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The failover tables. S1-S4 of the design are decided here: read a row as "in this state, on ...". */
+/* The failover tables. S1-S4 of the design are decided here: read a row as "in this state, on ...".
+ */
 #include "colod/core/fsm.h"
 
 #include <assert.h>
@@ -78,7 +79,8 @@ static const struct fsm_cell primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_LIVE] = TO(ILLEGAL, COLO),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, COLO),
 			},
-		/* Until HANDOVER is sent the guest is ours: any trouble sets it running again here. */
+		/* Until HANDOVER is sent the guest is ours: any trouble sets it running again here.
+		 */
 		[FSM_HANDOVER] =
 			{
 				[FSM_EV_PEER_UP] = TO(ILLEGAL, HANDOVER),

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Memory above twice what the last TRIM_EPOCHS epochs needed goes back; faulting it in again costs more than keeping it. */
+/* Memory above twice what the last TRIM_EPOCHS epochs needed goes back; faulting it in again costs
+ * more than keeping it. */
 #define TRIM_EPOCHS 64
 #define KEEP_SLOTS  1024
 
@@ -92,7 +93,8 @@ void pagestore_release(struct pagestore *ps)
 	madvise(ps->page_of, ps->npages * sizeof(ps->page_of[0]), MADV_DONTNEED);
 }
 
-/* Most pages differ from zero in their first words; the overlapping compare settles the others at memcmp speed. */
+/* Most pages differ from zero in their first words; the overlapping compare settles the others at
+ * memcmp speed. */
 bool page_is_zero(const uint8_t *p)
 {
 	static const uint8_t head[64];

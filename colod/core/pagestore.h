@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Copies of the pages of one epoch, at most one for each page of guest RAM. Pure bookkeeping over one mapping. */
+/* Copies of the pages of one epoch, at most one for each page of guest RAM. Pure bookkeeping over
+ * one mapping. */
 #ifndef CORE_PAGESTORE_H
 #define CORE_PAGESTORE_H
 
@@ -11,9 +12,10 @@
 /**
  * struct pagestore - page number -> slot -> 4 KB of data
  *
- * The primary keeps here what an epoch has written, the secondary what it has received of an epoch (the
- * stage). Address space for every page of guest RAM is reserved at setup; memory is used by the slots
- * that were ever filled and given back by pagestore_reset() when far fewer are in use for a while.
+ * The primary keeps here what an epoch has written, the secondary what it has received of an epoch
+ * (the stage). Address space for every page of guest RAM is reserved at setup; memory is used by
+ * the slots that were ever filled and given back by pagestore_reset() when far fewer are in use for
+ * a while.
  */
 struct pagestore {
 	uint8_t *data;
@@ -38,7 +40,8 @@ static inline uint32_t pagestore_find(const struct pagestore *ps, uint64_t page)
 	return ps->slot_of[page] - 1;
 }
 
-/** pagestore_slot() - slot of @page, a fresh one at the end if it had none. Data of a fresh slot is stale. */
+/** pagestore_slot() - slot of @page, a fresh one at the end if it had none. Data of a fresh slot is
+ * stale. */
 uint32_t pagestore_slot(struct pagestore *ps, uint64_t page);
 
 /** pagestore_unslot() - take back the slot that the last pagestore_slot() made fresh. */
@@ -49,7 +52,8 @@ static inline uint8_t *pagestore_data(const struct pagestore *ps, uint32_t slot)
 	return ps->data + ((uint64_t)slot << PAGE_SHIFT);
 }
 
-/** pagestore_reset() - empty the store; now and then trims memory that recent epochs did not need. */
+/** pagestore_reset() - empty the store; now and then trims memory that recent epochs did not need.
+ */
 void pagestore_reset(struct pagestore *ps);
 
 /** pagestore_release() - empty the store and give all its memory back. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Builds a qcow2 image (version 3, QEMU's docs/interop/qcow2.txt) around one preallocated vmstate. */
+/* Builds a qcow2 image (version 3, QEMU's docs/interop/qcow2.txt) around one preallocated vmstate.
+ */
 #include "colod/core/qcow2.h"
 
 #include <endian.h>

@@ -27,13 +27,14 @@ int wire_decode_pages_head(struct wire_pages *p, const uint8_t *head, uint32_t l
 			   struct err *e);
 
 /**
- * wire_decode_pages_entries() - fill the entries; -EPROTO unless every page is below @npages and @length is
- * exactly that of head, entries and data.
+ * wire_decode_pages_entries() - fill the entries; -EPROTO unless every page is below @npages and
+ * @length is exactly that of head, entries and data.
  */
 int wire_decode_pages_entries(struct wire_pages *p, const uint8_t *entries, uint32_t length,
 			      uint64_t npages, struct err *e);
 
-/** wire_encode_pages() - header, head and entries into @buf (WIRE_PAGES_FRAME_HEAD_MAX); returns the bytes. */
+/** wire_encode_pages() - header, head and entries into @buf (WIRE_PAGES_FRAME_HEAD_MAX); returns
+ * the bytes. */
 size_t wire_encode_pages(const struct wire_pages *p, uint8_t *buf);
 #define WIRE_PAGES_FRAME_HEAD_MAX (WIRE_HEADER_BYTES + WIRE_PAGES_HEAD_BYTES + 8 * WIRE_PAGES_MAX)
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Wire format: one table says which fields a message carries, one walker encodes and decodes them. */
+/* Wire format: one table says which fields a message carries, one walker encodes and decodes them.
+ */
 #include "colod/core/wire.h"
 
 #include <endian.h>
@@ -71,8 +72,8 @@ uint64_t wire_get_u64(const uint8_t *p)
 }
 
 /*
- * A cursor over a payload. With @encode it writes the members' values, else it reads into them, so that
- * both directions follow the same order of fields by construction.
+ * A cursor over a payload. With @encode it writes the members' values, else it reads into them, so
+ * that both directions follow the same order of fields by construction.
  */
 struct cursor {
 	uint8_t *p, *end;
@@ -127,7 +128,8 @@ static void field_u64(struct cursor *c, uint64_t *v)
 		*v = wire_get_u64(p);
 }
 
-/* Strings: u32 length, then the bytes; a longer one than @size - 1 or one with a NUL is malformed. */
+/* Strings: u32 length, then the bytes; a longer one than @size - 1 or one with a NUL is malformed.
+ */
 static void field_text(struct cursor *c, char *s, size_t size)
 {
 	uint32_t len = c->encode ? (uint32_t)strnlen(s, size - 1) : 0;

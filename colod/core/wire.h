@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The wire format between two colods (docs/protocol.md): encoding and bounds-checked decoding. Pure. */
+/* The wire format between two colods (docs/protocol.md): encoding and bounds-checked decoding.
+ * Pure. */
 #ifndef CORE_WIRE_H
 #define CORE_WIRE_H
 
@@ -67,8 +68,8 @@ struct wire_hello {
 	uint8_t channel; /* enum wire_channel */
 	uint8_t role;    /* enum role of the sender */
 	uint64_t session;
-	uint64_t
-		epoch; /* last one committed at the sender; a full copy counts on from the primary's */
+	uint64_t epoch; /* last one committed at the sender; a full copy counts on from the
+			   primary's */
 	uint64_t ram_bytes;
 	uint32_t host_page_bytes;
 	uint32_t vcpus;
@@ -86,8 +87,8 @@ struct wire_msg {
 	uint32_t flags;   /* NEW, SEND */
 	uint64_t entries; /* SEND: page entries since the last SEND; VERIFIED: pages compared */
 	uint64_t zero_entries; /* SEND: those of them that were zero; VERIFIED: differing pages */
-	uint64_t
-		checksum; /* SEND: XXH3 over all entries, page data and devices; VERIFIED: first differing page */
+	uint64_t checksum; /* SEND: XXH3 over all entries, page data and devices; VERIFIED: first
+			      differing page */
 	uint64_t devices_bytes; /* SEND */
 	char text[WIRE_TEXT_MAX];
 	struct wire_hello hello;
@@ -99,18 +100,20 @@ struct wire_header {
 };
 
 /**
- * wire_decode_header() - @buf holds WIRE_HEADER_BYTES. -EPROTO with a reason for a wrong magic or version, an
- * unknown type, or a length that the type cannot have.
+ * wire_decode_header() - @buf holds WIRE_HEADER_BYTES. -EPROTO with a reason for a wrong magic or
+ * version, an unknown type, or a length that the type cannot have.
  */
 int wire_decode_header(struct wire_header *h, const uint8_t *buf, struct err *e);
 
 /** wire_encode_header() - the 12 bytes before a payload of @length. */
 void wire_encode_header(uint8_t *buf, enum wire_type type, uint32_t length);
 
-/** wire_encode() - header and payload into @buf; returns the bytes written, at most sizeof(header) + WIRE_MSG_MAX_BYTES. */
+/** wire_encode() - header and payload into @buf; returns the bytes written, at most sizeof(header)
+ * + WIRE_MSG_MAX_BYTES. */
 size_t wire_encode(const struct wire_msg *m, uint8_t *buf);
 
-/** wire_decode() - the payload (@h->length bytes) of a message that is not a bulk frame. 0 or -EPROTO. */
+/** wire_decode() - the payload (@h->length bytes) of a message that is not a bulk frame. 0 or
+ * -EPROTO. */
 int wire_decode(struct wire_msg *m, const struct wire_header *h, const uint8_t *payload,
 		struct err *e);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the failover machine's actions do: the only place that moves the daemon from state to state. */
+/* What the failover machine's actions do: the only place that moves the daemon from state to state.
+ */
 #include "colod/daemon/daemon-priv.h"
 
 #include "base/cleanup.h"
@@ -124,8 +125,8 @@ static void act_become_solo(struct daemon *d)
 }
 
 /*
- * The old primary keeps its stopped guest as the new replica; the new one runs its own at once. The open
- * connections serve on, in the other direction.
+ * The old primary keeps its stopped guest as the new replica; the new one runs its own at once. The
+ * open connections serve on, in the other direction.
  */
 static void act_swap_roles(struct daemon *d)
 {

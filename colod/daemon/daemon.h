@@ -7,9 +7,9 @@
 #include "colod/core/fsm.h"
 
 /**
- * daemon_run() - protect the guest of @c until it ends or colod is told to; SIGTERM, SIGINT must be blocked
- * in all threads. @c may be changed by control commands while it runs.
- * Returns 0 after an orderly end, -errno with the reason otherwise.
+ * daemon_run() - protect the guest of @c until it ends or colod is told to; SIGTERM, SIGINT must be
+ * blocked in all threads. @c may be changed by control commands while it runs. Returns 0 after an
+ * orderly end, -errno with the reason otherwise.
  */
 int daemon_run(struct config *c, enum role role, struct err *e);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Accepting the peer: callers introduce themselves or are sent away; nothing they say can end the daemon. */
+/* Accepting the peer: callers introduce themselves or are sent away; nothing they say can end the
+ * daemon. */
 #include "colod/link/link-priv.h"
 
 #include "base/cleanup.h"
@@ -50,7 +51,8 @@ static void on_control_hello(struct caller *cl, const struct wire_hello *h)
 	link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_CONTROL, h->session);
 }
 
-/* The peer sends nothing on either connection before our answer on the bulk one, so both can be taken over. */
+/* The peer sends nothing on either connection before our answer on the bulk one, so both can be
+ * taken over. */
 static void on_bulk_hello(struct caller *cl, const struct wire_hello *h)
 {
 	struct link *k = cl->link;

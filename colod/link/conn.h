@@ -33,7 +33,8 @@ int conn_send(struct conn *c, const struct wire_msg *m);
 /** conn_poll() - take in what waits in the socket without the loop; may close the connection. */
 void conn_poll(struct conn *c);
 
-/** conn_steal() - take the socket out; what was read already must have been consumed. -EPROTO if not. */
+/** conn_steal() - take the socket out; what was read already must have been consumed. -EPROTO if
+ * not. */
 int conn_steal(struct conn *c);
 
 static inline bool conn_is_open(const struct conn *c)

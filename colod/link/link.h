@@ -10,7 +10,8 @@
 struct link;
 
 enum link_state {
-	LINK_DOWN, /* neither dialing nor connected; a listener answers with a refusal or a welcome */
+	LINK_DOWN, /* neither dialing nor connected; a listener answers with a refusal or a welcome
+		    */
 	LINK_CONNECTING, /* dialing, again and again */
 	LINK_UP,
 };
@@ -18,13 +19,15 @@ enum link_state {
 /**
  * struct link_handlers - called from the loop
  * @hello:   fill in who we are, for the peer to check; session and channel are the link's business
- * @accept:  whether a caller that introduces itself as @h may connect now; a refusal's reason goes to it
- *           and into our log. May not change the link.
+ * @accept:  whether a caller that introduces itself as @h may connect now; a refusal's reason goes
+ * to it and into our log. May not change the link.
  * @up:      established; @bulk_fd is the bulk connection, blocking, the callee's from here on
  * @message: a control message
  * @lost:    broken, or ended by link_drop_reason(); the link is LINK_DOWN
- * @silent:  nothing was heard for peer_timeout_ms: while up, or as long after @lost as was still missing
- * @note:    something worth a line in the log that changes nothing (a caller that talked garbage, a refusal)
+ * @silent:  nothing was heard for peer_timeout_ms: while up, or as long after @lost as was still
+ * missing
+ * @note:    something worth a line in the log that changes nothing (a caller that talked garbage, a
+ * refusal)
  */
 struct link_handlers {
 	void (*hello)(void *arg, struct wire_hello *h);
@@ -41,24 +44,29 @@ int link_new(struct link **out, struct loop *l, const struct config *c,
 	     const struct link_handlers *h, void *arg, struct err *e);
 void link_free(struct link *k);
 
-/** link_dial() - connect to the peer, with growing pauses between attempts, until it works or link_down(). */
+/** link_dial() - connect to the peer, with growing pauses between attempts, until it works or
+ * link_down(). */
 void link_dial(struct link *k);
 
 /** link_down() - close the connection or stop dialing; no @lost follows. */
 void link_down(struct link *k);
 
-/** link_send() - queue a control message. -ENOTCONN when down, -ENOBUFS when the peer does not read. */
+/** link_send() - queue a control message. -ENOTCONN when down, -ENOBUFS when the peer does not
+ * read. */
 int link_send(struct link *k, const struct wire_msg *m);
 
-/** link_flush() - try for at most @timeout_ms to get queued messages out: the last words before an end. */
+/** link_flush() - try for at most @timeout_ms to get queued messages out: the last words before an
+ * end. */
 void link_flush(struct link *k, unsigned timeout_ms);
 
-/** link_await_silence() - after @lost: call @silent when peer_timeout_ms since the last word are over. */
+/** link_await_silence() - after @lost: call @silent when peer_timeout_ms since the last word are
+ * over. */
 void link_await_silence(struct link *k);
 
 enum link_state link_state(const struct link *k);
 
-/** link_last_heard_us() - clock_now_us() of the last byte from the peer; 0 when there never was one. */
+/** link_last_heard_us() - clock_now_us() of the last byte from the peer; 0 when there never was
+ * one. */
 uint64_t link_last_heard_us(const struct link *k);
 
 /** link_peer_address() - "10.0.0.2:9000" of the connected or configured peer. */

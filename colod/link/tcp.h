@@ -14,7 +14,8 @@ struct tcp_addr {
 	char text[300]; /* "HOST:PORT" as configured */
 };
 
-/** tcp_resolve() - may ask the resolver, so only at start. @key is the configuration key, for messages. */
+/** tcp_resolve() - may ask the resolver, so only at start. @key is the configuration key, for
+ * messages. */
 int tcp_resolve(struct tcp_addr *a, const struct endpoint *ep, bool passive, const char *key,
 		struct err *e);
 

@@ -42,8 +42,8 @@ const struct guest *qemu_guest(const struct qemu *q);
 void qemu_quit(struct qemu *q, uint32_t grace_ms);
 
 /**
- * qemu_hang_up() - close QMP; commands under way get their callback now. For the end: whoever waits for
- * one must still be there, and nothing may be sent afterwards.
+ * qemu_hang_up() - close QMP; commands under way get their callback now. For the end: whoever waits
+ * for one must still be there, and nothing may be sent afterwards.
  */
 void qemu_hang_up(struct qemu *q);
 

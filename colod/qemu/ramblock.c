@@ -12,8 +12,8 @@
 #define MAX_FIELDS 24
 
 /* Blocks that the guest cannot write, for a QEMU that does not say so itself; names as seen with
- * the machines pc and q35 of QEMU 7.2 and 10.0, which shows all of them as "ro". With other machines
- * pc.bios and pc.rom may be writable: check_machine() refuses those. */
+ * the machines pc and q35 of QEMU 7.2 and 10.0, which shows all of them as "ro". With other
+ * machines pc.bios and pc.rom may be writable: check_machine() refuses those. */
 static const struct {
 	const char *name, *why;
 } read_only_blocks[] = {

@@ -33,9 +33,9 @@
  * - A collect that fails marks every page.
  *
  * Not seen, and refused elsewhere: DMA into pages pinned before the protection (O_DIRECT, VFIO);
- * writes through another mapping of the same memory (vhost-user, virtiofsd); discards (balloon, free
- * page reporting): a punched hole turns pages zero without a write, MADV_DONTNEED drops marks. Writes
- * that come after a discard are seen.
+ * writes through another mapping of the same memory (vhost-user, virtiofsd); discards (balloon,
+ * free page reporting): a punched hole turns pages zero without a write, MADV_DONTNEED drops marks.
+ * Writes that come after a discard are seen.
  */
 
 struct tracker;

@@ -6,6 +6,7 @@ import random
 import struct
 import subprocess
 import sys
+import zlib
 
 import pytest
 
@@ -14,11 +15,11 @@ from pair import PORT
 # Runs inside a namespace: connects, sends the bytes argv[3] argv[4] times, waits a second at most
 # for the daemon to hang up.
 CLIENT = """
-import socket, sys
+import socket, sys, zlib
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
 s.settimeout(1)
 try:
-    s.sendall(bytes.fromhex(sys.argv[3]) * int(sys.argv[4]))
+    s.sendall(zlib.decompress(bytes.fromhex(sys.argv[3])) * int(sys.argv[4]))
     while s.recv(65536):
         pass
 except OSError:
@@ -27,13 +28,13 @@ except OSError:
 
 # Runs inside a namespace: accepts everything, says the bytes argv[3], holds all connections open.
 SERVER = """
-import socket, sys, threading
+import socket, sys, threading, zlib
 s = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=16)
 print("up", flush=True)
 held = []
 def serve(c):
     try:
-        c.sendall(bytes.fromhex(sys.argv[3]) * int(sys.argv[4]))
+        c.sendall(zlib.decompress(bytes.fromhex(sys.argv[3])) * int(sys.argv[4]))
         while len(sys.argv) > 5 and c.recv(65536):
             pass
     except OSError:
@@ -68,8 +69,13 @@ GARBAGE = {
 }
 
 
+def packed(data):
+    """As one word of a command line, which is limited to 128 KB."""
+    return zlib.compress(data).hex()
+
+
 def attack(attacker, address, data, repeat=1):
-    done = attacker.run([sys.executable, "-c", CLIENT, address, str(PORT), data.hex(), str(repeat)],
+    done = attacker.run([sys.executable, "-c", CLIENT, address, str(PORT), packed(data), str(repeat)],
                         timeout=60)
     assert done.returncode == 0, done.stderr
 
@@ -77,7 +83,7 @@ def attack(attacker, address, data, repeat=1):
 @contextlib.contextmanager
 def impostor(host, address, data, repeat=1, *flags):
     """A process that accepts the daemon's connections in the peer's place."""
-    proc = host.popen([sys.executable, "-u", "-c", SERVER, address, str(PORT), data.hex(),
+    proc = host.popen([sys.executable, "-u", "-c", SERVER, address, str(PORT), packed(data),
                        str(repeat), *flags], stdout=subprocess.PIPE, text=True)
     try:
         assert proc.stdout.readline() == "up\n"
