@@ -18,7 +18,7 @@ $(BUILD)/qemu10/qemu-system-x86_64: | tools/fetch-qemu10
 
 # PYTEST_ARGS narrows a run: make check-system PYTEST_ARGS='-k switch -x'
 check-system: $(SYSTEM_NEEDS)
-	$(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 tests/system $(PYTEST_ARGS)
+	$(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 -rA --tb=short tests/system $(PYTEST_ARGS)
 
 run-demo: $(SYSTEM_NEEDS)
 	$(SYSTEM_RUN) tools/demo

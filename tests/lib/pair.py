@@ -137,7 +137,9 @@ class Node:
         return wait_for(f"{what} on {self.folder.name}", check, timeout, interval=0.05)
 
     def wait_state(self, state, timeout=TIMEOUT_S):
-        return self.wait_status(f"state {state}", lambda s: s["state"] == state, timeout)
+        """Wait for a state of the failover machine, which is "setup" also while QEMU still starts."""
+        return self.wait_status(
+            f"state {state}", lambda s: s["state"] == state and "qemu" in s, timeout)
 
     def wait_epoch(self, epoch, timeout=TIMEOUT_S):
         return self.wait_status(f"epoch {epoch}", lambda s: s["epoch"] >= epoch, timeout)
