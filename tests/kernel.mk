@@ -14,13 +14,18 @@ check-unit: $(BUILD)/colod-preload.so
 $(KERNEL_NEW): | tools/fetch-kernel
 	tools/fetch-kernel $(BUILD) $(BACKPORTS)
 
-# Linux 6.1 has soft-dirty bits only, 6.12 has PAGEMAP_SCAN; THP: transparent huge pages everywhere.
+# Linux 6.1 has soft-dirty bits only, 6.12 has PAGEMAP_SCAN. RECLAIM: memory pressure, which takes the
+# marks of RAM that is not locked, so that run must lose pages; THP: transparent huge pages everywhere.
+BOOT_OLD = tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty
+BOOT_NEW = tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan
+PRESSURE := COLOD_TEST_RECLAIM=1 COLOD_TEST_EPOCHS=20
 check-kernel: $(TRACKER_TEST) $(KERNEL_OLD) $(KERNEL_NEW)
-	tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty
-	tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty COLOD_TEST_THP=1
-	tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan
-	tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan COLOD_TEST_THP=1
-	tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan COLOD_TEST_HUGE=1
+	$(BOOT_OLD) $(PRESSURE)
+	$(BOOT_OLD) $(PRESSURE) COLOD_TEST_UNLOCKED=1 | grep 'was written and not reported'
+	$(BOOT_OLD) COLOD_TEST_THP=1
+	$(BOOT_NEW) $(PRESSURE)
+	$(BOOT_NEW) COLOD_TEST_THP=1
+	$(BOOT_NEW) COLOD_TEST_HUGE=1
 
 $(BUILD)/bench/scan-bench: bench/scan-bench.c $(BUILD)/libcolod.a
 	@mkdir -p $(@D)

@@ -19,8 +19,8 @@
  *   while the guest and QEMU's I/O stand still.
  * - Store in progress while its page is protected: it ends before that call's TLB flush, so a copy
  *   made afterwards has it, or it faults and is marked. An MMU notifier takes KVM's mapping along.
- * - Reclaim drops the entry and its mark: the caller keeps RAM locked, through whichever mapping.
- *   Huge pages are never reclaimed.
+ * - Reclaim drops the entry and its mark: the caller keeps RAM locked, through whichever mapping of it
+ *   (seen: a lock in another process is enough, without one sd loses pages). Huge pages stay.
  * - Page without an entry: arming leaves a marker (pm); an entry that a write makes is marked.
  * - Compaction and migration move locked pages: the migration entry carries the mark (both).
  * - khugepaged collapses locked shared memory: pm keeps its marks; sd loses all of them (seen on

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A stand-in for QEMU: a child process with locked shared memory that writes to it on command. */
+/* A stand-in for QEMU: a child process with shared memory that writes to it on command. */
 #ifndef TESTS_TRACKER_GUEST_H
 #define TESTS_TRACKER_GUEST_H
 
@@ -49,8 +49,8 @@ struct guest {
 	int sock, memfd, uffd;
 	uint64_t va, bytes;
 	uint32_t page_bytes;
-	bool populate; /* lock with MLOCK_ONFAULT when not */
-	bool lock;
+	bool populate; /* the child touches all of it first */
+	bool lock;     /* the parent locks it, through its own mapping, as colod does */
 	struct guest_shared *shared;
 	uint8_t *seen; /* the parent's own mapping, as colod has one */
 };
@@ -224,8 +224,8 @@ static void child_map(struct guest_child *c)
 	void *p = mmap(NULL, g->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, g->memfd, 0);
 
 	child_require(p != MAP_FAILED, "mmap");
-	if (g->lock)
-		child_require(!mlock2(p, g->bytes, g->populate ? 0 : MLOCK_ONFAULT), "mlock");
+	if (g->populate)
+		memset(p, 1, g->bytes);
 	c->ram = p;
 	c->source = memfd_create("source", 0);
 	for (int i = 0; i < (int)PAGE_BYTES; i++)
@@ -240,6 +240,9 @@ static _Noreturn void child_main(struct guest *g)
 	int uffd;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* cmocka's handlers would make the child go on with the tests. */
+	signal(SIGSEGV, SIG_DFL);
+	signal(SIGBUS, SIG_DFL);
 	child_map(&c);
 	va = (uintptr_t)c.ram;
 	uffd = uffd_create();
@@ -258,7 +261,7 @@ static _Noreturn void child_main(struct guest *g)
 	_exit(0);
 }
 
-/* Fill @g->bytes, page_bytes, lock and populate first. */
+/* Fill bytes, page_bytes, populate and lock first. */
 static void guest_start(struct guest *g)
 {
 	int flags = g->page_bytes == PAGE_BYTES ? 0 : MFD_HUGETLB | MFD_HUGE_2MB;
@@ -281,11 +284,12 @@ static void guest_start(struct guest *g)
 	close(sv[1]);
 	g->sock = sv[0];
 	if (io_recv_fd(g->sock, &g->va, sizeof(g->va), &g->uffd) != sizeof(g->va))
-		fail_msg("the guest did not start: does RLIMIT_MEMLOCK allow %lu MB, are there "
-			 "enough huge pages?",
-			 (unsigned long)(g->bytes / MIB));
+		fail_msg("the guest did not start: are there enough huge pages?");
 	g->seen = mmap(NULL, g->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, g->memfd, 0);
 	assert_ptr_not_equal(g->seen, MAP_FAILED);
+	if (g->lock && mlock(g->seen, g->bytes))
+		fail_msg("cannot lock %lu MB: raise RLIMIT_MEMLOCK",
+			 (unsigned long)(g->bytes / MIB));
 }
 
 static int guest_do(struct guest *g, enum guest_op op, uint64_t page, uint64_t count,
