@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Checkpoints from one guest's RAM into another's: sender, socket, receiver and apply in one process. */
+#include "tests/unit/replica-rig.h"
+
+#include "colod/checkpoint/tx.h"
+
+#define NO_BOUND UINT64_MAX
+
+struct rig {
+	struct side primary;
+	struct ckpt_stats *stats;
+	struct tx tx;
+	struct receiver secondary;
+	struct rng rng;
+};
+
+static void rig_init(struct rig *r, uint64_t npages, uint32_t host_page_bytes)
+{
+	struct err e;
+
+	memset(r, 0, sizeof(*r));
+	side_init(&r->primary, npages);
+	r->primary.guest.host_page_bytes = host_page_bytes;
+	r->primary.tracker.granule = (uint32_t)(host_page_bytes / PAGE_BYTES);
+	r->stats = calloc(1, sizeof(*r->stats));
+	assert_non_null(r->stats);
+	assert_ok(tx_init(&r->tx, &r->primary.guest, &r->primary.tracker, r->stats, &e), &e);
+	receiver_init(&r->secondary, npages);
+}
+
+static int setup(void **state)
+{
+	*state = malloc(sizeof(struct rig));
+	rig_init(*state, RIG_PAGES, PAGE_BYTES);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *r = *state;
+
+	tx_destroy(&r->tx);
+	receiver_free(&r->secondary);
+	side_free(&r->primary);
+	free(r->stats);
+	free(r);
+	return 0;
+}
+
+static uint64_t npages(const struct rig *r)
+{
+	return guest_pages(&r->primary.guest);
+}
+
+/* Page contents: mostly random, now and then zero. */
+static void write_some(struct rig *r, struct side *s, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t page = rng_below(&r->rng, npages(r)), seed = rng_next(&r->rng);
+
+		side_write(s, page, seed % 8 ? seed : 0);
+	}
+}
+
+static uint64_t round_trip(struct rig *r, uint64_t budget)
+{
+	struct tx_round round = {};
+	struct err e;
+
+	assert_ok(tx_round(&r->tx, budget, &round, &e), &e);
+	return round.taken;
+}
+
+static uint64_t capture(struct rig *r)
+{
+	struct tx_round round = {};
+	struct err e;
+
+	assert_ok(tx_capture(&r->tx, &round, &e), &e);
+	return round.taken;
+}
+
+/* @bytes of device state that nothing else looks like. */
+static void save_devices(struct rig *r, uint8_t *devices, size_t bytes)
+{
+	rng_fill(&r->rng, devices, bytes);
+	assert_int_equal(pwrite(r->primary.guest.devstate_fd, devices, bytes, 0), bytes);
+}
+
+static void finish(struct rig *r, uint32_t flags, uint64_t devices_bytes)
+{
+	struct err e;
+
+	assert_ok(tx_finish(&r->tx, flags, devices_bytes, &e), &e);
+	if (receiver_await(&r->secondary))
+		fail_msg("%s", err_msg(&r->secondary.why));
+}
+
+static void assert_replicated(struct rig *r)
+{
+	struct guest *p = &r->primary.guest, *s = &r->secondary.side.guest;
+
+	for (uint64_t page = 0; page < npages(r); page++) {
+		uint64_t at = page << PAGE_SHIFT;
+
+		if (memcmp(p->ram + at, s->ram + at, PAGE_BYTES))
+			fail_msg("page %llu of the secondary's RAM differs",
+				 (unsigned long long)page);
+		if (memcmp(p->ram + at, r->secondary.rep.cache + at, PAGE_BYTES))
+			fail_msg("page %llu of the cache differs", (unsigned long long)page);
+	}
+}
+
+/* The rest of a checkpoint, from the stop on. */
+static void checkpoint(struct rig *r)
+{
+	uint8_t devices[5000], loaded[5000];
+	size_t bytes = 1 + rng_below(&r->rng, sizeof(devices));
+	const struct guest *s = &r->secondary.side.guest;
+
+	capture(r);
+	save_devices(r, devices, bytes);
+	finish(r, 0, bytes);
+	receiver_apply(&r->secondary);
+	assert_replicated(r);
+	assert_int_equal(pread(s->vmstate_fd, loaded, bytes, RIG_VMSTATE_AT), bytes);
+	assert_memory_equal(loaded, devices, bytes);
+	rx_continue(&r->secondary.rx);
+	tx_committed(&r->tx);
+}
+
+/* First full copy and first checkpoint; epoch 1. */
+static void synchronise(struct rig *r)
+{
+	struct err e;
+
+	write_some(r, &r->primary, (unsigned)npages(r) / 2);
+	r->secondary.rep.direct = true;
+	assert_ok(tx_open(&r->tx, receiver_start(&r->secondary, 1), 1, true, &e), &e);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	checkpoint(r);
+}
+
+/* ---- whole sessions ---- */
+
+/* The secondary's RAM holds an earlier life: pages that are zero on the primary must become so. */
+static void a_full_copy_replaces_whatever_was_there(void **state)
+{
+	struct rig *r = *state;
+
+	write_some(r, &r->secondary.side, RIG_PAGES);
+	tracker_arm(&r->secondary.side.tracker, NULL);
+	synchronise(r);
+}
+
+static void a_full_copy_takes_writes_before_and_behind_its_cursor_along(void **state)
+{
+	struct rig *r = *state;
+	struct err e;
+
+	write_some(r, &r->primary, RIG_PAGES);
+	r->secondary.rep.direct = true;
+	assert_ok(tx_open(&r->tx, receiver_start(&r->secondary, 1), 1, true, &e), &e);
+	while (!tx_full_copy_done(&r->tx)) {
+		round_trip(r, 20 * PAGE_BYTES);
+		write_some(r, &r->primary, 5);
+	}
+	checkpoint(r);
+}
+
+static void every_epoch_makes_both_sides_equal(void **state)
+{
+	struct rig *r = *state;
+
+	synchronise(r);
+	for (unsigned epoch = 2; epoch < 40; epoch++) {
+		for (unsigned round = 0; round < epoch % 4; round++) {
+			write_some(r, &r->primary, 30);
+			round_trip(r, rng_below(&r->rng, 100) * PAGE_BYTES);
+		}
+		write_some(r, &r->primary, epoch % 7 ? 20 : 0);
+		write_some(r, &r->secondary.side, epoch % 3 ? 25 : 0); /* it runs, too */
+		checkpoint(r);
+		assert_int_equal(r->secondary.send.epoch, epoch);
+	}
+}
+
+static void a_tracker_that_repeats_itself_changes_nothing(void **state)
+{
+	struct rig *r = *state;
+
+	r->primary.tracker.cumulative = true;
+	synchronise(r);
+	for (unsigned epoch = 2; epoch < 12; epoch++) {
+		write_some(r, &r->primary, 50);
+		assert_true(round_trip(r, NO_BOUND) > 0);
+		assert_int_equal(round_trip(r, NO_BOUND), 0);
+		checkpoint(r);
+	}
+}
+
+/* The old secondary's RAM is its last checkpoint, and the trackers of both sides go on. */
+static void after_a_switch_over_no_full_copy_is_needed(void **state)
+{
+	struct rig *r = *state;
+	struct err e;
+	int fd;
+
+	synchronise(r);
+	write_some(r, &r->primary, 40);
+	capture(r);
+	finish(r, WIRE_EPOCH_SWITCH, 1);
+	receiver_apply(&r->secondary);
+	close(rx_detach(&r->secondary.rx));
+	tx_close(&r->tx);
+	apply_adopt(&r->secondary.rep);
+	assert_replicated(r);
+	fd = receiver_start(&r->secondary, 3);
+	write_some(r, &r->primary, 10); /* what the load wrote */
+	assert_ok(tx_open(&r->tx, fd, 3, false, &e), &e);
+	assert_true(tx_full_copy_done(&r->tx));
+	for (int i = 0; i < 5; i++) {
+		write_some(r, &r->primary, 10);
+		checkpoint(r);
+	}
+}
+
+static void an_aborted_checkpoint_loses_no_write(void **state)
+{
+	struct rig *r = *state;
+
+	synchronise(r);
+	write_some(r, &r->primary, 50);
+	capture(r); /* and QEMU could not save its devices: the guest goes on */
+	write_some(r, &r->primary, 50);
+	round_trip(r, 10 * PAGE_BYTES);
+	capture(r);
+	write_some(r, &r->primary, 50);
+	checkpoint(r);
+}
+
+/* ---- what is sent ---- */
+
+static void a_page_written_twice_arrives_once_with_its_last_content(void **state)
+{
+	struct rig *r = *state;
+
+	synchronise(r);
+	side_write(&r->primary, 77, 1);
+	round_trip(r, NO_BOUND);
+	side_write(&r->primary, 77, 2);
+	round_trip(r, NO_BOUND);
+	side_write(&r->primary, 77, 3);
+	capture(r);
+	finish(r, 0, 1);
+	assert_int_equal(r->secondary.send.entries, 3);
+	assert_int_equal(r->secondary.rep.stage.used, 1);
+	assert_int_equal(r->secondary.rep.stage.page_of[0], 77);
+	assert_memory_equal(pagestore_data(&r->secondary.rep.stage, 0), side_page(&r->primary, 77),
+			    PAGE_BYTES);
+}
+
+static void zero_pages_cost_no_data(void **state)
+{
+	struct rig *r = *state;
+	uint64_t before;
+
+	synchronise(r);
+	for (uint64_t p = 0; p < 1000; p++)
+		side_write(&r->primary, p, p + 1);
+	checkpoint(r);
+	for (uint64_t p = 0; p < 1000; p++)
+		side_write(&r->primary, p, 0);
+	before = r->stats->bytes_sent;
+	checkpoint(r);
+	assert_int_equal(r->secondary.send.entries, 1000);
+	assert_int_equal(r->secondary.send.zero_entries, 1000);
+	assert_in_range(r->stats->bytes_sent - before, 8 * 1000, 16 * 1000);
+	assert_int_equal(r->stats->bytes_sent, r->secondary.stats->bytes_received);
+}
+
+static void a_round_keeps_to_its_budget(void **state)
+{
+	struct rig *r = *state;
+	uint64_t before;
+
+	synchronise(r);
+	for (uint64_t p = 0; p < 500; p++)
+		side_write(&r->primary, p, p + 1);
+	before = r->stats->bytes_sent;
+	round_trip(r, 0);
+	assert_int_equal(r->stats->bytes_sent, before);
+	round_trip(r, 100 * PAGE_BYTES);
+	assert_in_range(r->stats->bytes_sent - before, 99 * PAGE_BYTES, 102 * PAGE_BYTES);
+	checkpoint(r);
+}
+
+static void a_hurried_round_ends_at_the_next_frame(void **state)
+{
+	struct rig *r = *state;
+
+	synchronise(r);
+	for (uint64_t p = 0; p < 500; p++)
+		side_write(&r->primary, p, p + 1);
+	atomic_store(&r->tx.hurry, true);
+	round_trip(r, NO_BOUND);
+	assert_int_equal(r->tx.unsent_slots, 500 - WIRE_PAGES_MAX);
+	checkpoint(r); /* which sends all, hurry or not */
+}
+
+static void preparing_copies_and_sends_nothing(void **state)
+{
+	struct rig *r = *state;
+	uint64_t before;
+	struct err e;
+
+	synchronise(r);
+	before = r->stats->bytes_sent;
+	for (uint64_t p = 0; p < 500; p++)
+		side_write(&r->primary, p, p + 1);
+	assert_ok(tx_prepare(&r->tx, &e), &e);
+	assert_int_equal(r->stats->bytes_sent, before);
+	assert_int_equal(r->tx.unsent_slots, 500);
+	assert_int_equal(capture(r), 0);
+	checkpoint(r);
+}
+
+static void draining_leaves_nothing_to_send(void **state)
+{
+	struct rig *r = *state;
+	struct err e;
+
+	synchronise(r);
+	for (uint64_t p = 0; p < 500; p++)
+		side_write(&r->primary, p, p + 1);
+	assert_ok(tx_drain(&r->tx, &e), &e);
+	assert_int_equal(r->tx.unsent_slots, 0);
+	checkpoint(r);
+	assert_int_equal(r->secondary.send.entries, 500);
+}
+
+/* A 2 MB page is reported as a whole; only the 4 KB that changed in it are worth sending. */
+static void of_a_huge_page_only_the_changed_part_is_sent(void **state)
+{
+	struct rig *r = malloc(sizeof(*r));
+
+	rig_init(r, 1024, 2 * MIB);
+	synchronise(r);
+	side_write(&r->primary, 3, 1);
+	side_write(&r->primary, 600, 2);
+	assert_int_equal(round_trip(r, NO_BOUND), 2);
+	side_write(&r->primary, 3, 3);
+	bitmap_set(&r->primary.tracker.dirty, 900); /* written with what it held */
+	checkpoint(r);
+	assert_int_equal(r->secondary.send.entries, 3);
+	side_write(&r->primary, 600, 5);
+	side_write(&r->primary, 3, 1); /* back to what it once was */
+	checkpoint(r);
+	assert_int_equal(r->secondary.send.entries, 2);
+	*state = r;
+	teardown(state);
+	*state = NULL;
+}
+
+/* ---- verify ---- */
+
+static struct apply_verify verify(struct rig *r, uint64_t damaged_page)
+{
+	struct apply_verify v;
+	struct err e;
+
+	write_some(r, &r->primary, 100);
+	write_some(r, &r->secondary.side, 100);
+	capture(r);
+	assert_ok(tx_hash_ram(&r->tx, &e), &e);
+	finish(r, WIRE_EPOCH_VERIFY, 1);
+	receiver_apply(&r->secondary);
+	if (damaged_page < npages(r))
+		side_page(&r->secondary.side, damaged_page)[4095] ^= 1;
+	assert_non_null(r->secondary.rep.page_hashes);
+	apply_verify(&r->secondary.rep, &v);
+	assert_null(r->secondary.rep.page_hashes);
+	rx_continue(&r->secondary.rx);
+	tx_committed(&r->tx);
+	return v;
+}
+
+static void a_verify_finds_one_flipped_bit(void **state)
+{
+	struct rig *r = *state;
+	struct apply_verify v;
+
+	synchronise(r);
+	v = verify(r, UINT64_MAX);
+	assert_int_equal(v.pages, RIG_PAGES);
+	assert_int_equal(v.differing, 0);
+	v = verify(r, RIG_PAGES - 1);
+	assert_int_equal(v.pages, RIG_PAGES);
+	assert_int_equal(v.differing, 1);
+	assert_int_equal(v.first_differing, RIG_PAGES - 1);
+}
+
+/* More pages than one HASHES frame holds. */
+static void a_verify_covers_a_guest_of_many_frames(void **state)
+{
+	struct rig *r = malloc(sizeof(*r));
+	struct apply_verify v;
+
+	rig_init(r, 2 * WIRE_HASHES_MAX + 5, PAGE_BYTES);
+	synchronise(r);
+	v = verify(r, 2 * WIRE_HASHES_MAX + 4);
+	assert_int_equal(v.pages, npages(r));
+	assert_int_equal(v.differing, 1);
+	assert_int_equal(v.first_differing, 2 * WIRE_HASHES_MAX + 4);
+	*state = r;
+	teardown(state);
+	*state = NULL;
+}
+
+/* ---- failures ---- */
+
+static void a_broken_link_is_told_from_other_failures(void **state)
+{
+	struct rig *r = *state;
+	struct tx_round round = {};
+	struct err e;
+
+	synchronise(r);
+	r->primary.tracker.broken = true;
+	assert_int_equal(tx_capture(&r->tx, &round, &e), -EIO);
+	assert_false(r->tx.link_failed);
+	r->primary.tracker.broken = false;
+	rx_stop(&r->secondary.rx);
+	side_write(&r->primary, 1, 1);
+	assert_int_equal(tx_finish(&r->tx, 0, 1, &e), -EPIPE);
+	assert_true(r->tx.link_failed);
+	assert_non_null(strstr(err_msg(&e), "sending to the secondary"));
+}
+
+static void a_closed_session_can_be_followed_by_another(void **state)
+{
+	struct rig *r = *state;
+
+	for (int i = 0; i < 3; i++) {
+		synchronise(r);
+		write_some(r, &r->primary, 100);
+		round_trip(r, 30 * PAGE_BYTES);
+		capture(r);
+		rx_stop(&r->secondary.rx);
+		tx_close(&r->tx);
+		assert_int_equal(r->tx.outbox.used, 0);
+		apply_reset(&r->secondary.rep);
+	}
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(a_full_copy_replaces_whatever_was_there),
+		test(a_full_copy_takes_writes_before_and_behind_its_cursor_along),
+		test(every_epoch_makes_both_sides_equal),
+		test(a_tracker_that_repeats_itself_changes_nothing),
+		test(after_a_switch_over_no_full_copy_is_needed),
+		test(an_aborted_checkpoint_loses_no_write),
+		test(a_page_written_twice_arrives_once_with_its_last_content),
+		test(zero_pages_cost_no_data),
+		test(a_round_keeps_to_its_budget),
+		test(a_hurried_round_ends_at_the_next_frame),
+		test(preparing_copies_and_sends_nothing),
+		test(draining_leaves_nothing_to_send),
+		cmocka_unit_test(of_a_huge_page_only_the_changed_part_is_sent),
+		test(a_verify_finds_one_flipped_bit),
+		cmocka_unit_test(a_verify_covers_a_guest_of_many_frames),
+		test(a_broken_link_is_told_from_other_failures),
+		test(a_closed_session_can_be_followed_by_another),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
