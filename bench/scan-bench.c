@@ -179,6 +179,8 @@ static int run_guest(FILE *out, struct bench_case c, enum track_kind kind)
 {
 	static const uint64_t dirty[] = {0, 64};
 	struct guest g = {.sock = -1, .uffd = -1};
+	/* The tracker scans huge pages with one thread, whatever it is given. */
+	unsigned threads = c.page_bytes == PAGE_BYTES ? 2 : 1;
 	struct err e = {};
 	int r = guest_start(&g, &c);
 
@@ -188,9 +190,9 @@ static int run_guest(FILE *out, struct bench_case c, enum track_kind kind)
 		guest_end(&g);
 		return 0;
 	}
-	for (unsigned i = 0; i < 2 * ARRAY_SIZE(dirty) && !r; i++) {
-		c.threads = 1 + i / 2;
-		c.dirty_pages = dirty[i % 2];
+	for (unsigned i = 0; i < threads * ARRAY_SIZE(dirty) && !r; i++) {
+		c.threads = 1 + i / ARRAY_SIZE(dirty);
+		c.dirty_pages = dirty[i % ARRAY_SIZE(dirty)];
 		r = run_tracker(out, &c, &g, kind, &e);
 	}
 	guest_end(&g);

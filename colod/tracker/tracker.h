@@ -19,7 +19,7 @@
  *   while the guest and QEMU's I/O stand still.
  * - Store in progress while its page is protected: it ends before that call's TLB flush, so a copy
  *   made afterwards has it, or it faults and is marked. An MMU notifier takes KVM's mapping along.
- * - Reclaim drops the entry and its mark: the caller keeps RAM locked, through whichever mapping of it
+ * - Reclaim drops the entry and its mark: the caller keeps RAM locked, through whichever mapping
  *   (seen: a lock in another process is enough, without one sd loses pages). Huge pages stay.
  * - Page without an entry: arming leaves a marker (pm); an entry that a write makes is marked.
  * - Compaction and migration move locked pages: the migration entry carries the mark (both).
