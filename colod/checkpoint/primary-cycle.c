@@ -52,6 +52,7 @@ void primary_begin(struct primary *p)
 	p->suspended = p->prepared = p->sent = p->received = p->verified = p->committed = false;
 	atomic_store(&p->tx.hurry, true);
 	ckpt_send(p->env, WIRE_NEW, p->epoch + 1, p->flags);
+	primary_ask_status(p);
 	p->ckpt_job.flags = p->flags;
 	primary_submit(p, &p->ckpt_job, TX_PREPARE);
 	primary_arm_stall(p);

@@ -58,15 +58,17 @@ static void on_cont(struct primary *p, const struct qmp_reply *r)
 {
 	uint64_t now = clock_now_us();
 
-	if (r->status)
-		err_set(&p->last_err, -r->status, "QEMU could not run the guest again: %s",
-			r->desc);
-	if (p->phase != PRIMARY_SEND && p->phase != PRIMARY_AWAIT)
+	if (r->status) { /* the secondary's guest can run, ours cannot */
+		ckpt_event(p->env, FSM_EV_QEMU_DEAD, "QEMU could not run the guest again: %s",
+			   r->desc);
+		return;
+	}
+	if (p->phase != PRIMARY_SEND)
 		return;
 	p->resumed = true;
 	p->sample.pause_us = (uint32_t)(now - p->stop_at_us);
 	p->sample.cont_us = (uint32_t)(now - p->cont_at_us);
-	primary_maybe_complete(p);
+	primary_send(p);
 }
 
 static void on_call(void *arg, const struct qmp_reply *r)
@@ -117,6 +119,13 @@ static struct json_object *save_args(const struct guest *g)
 	return args;
 }
 
+/* Asked ahead of the pause: a guest that stands still for another reason is not ours to run. */
+void primary_ask_status(struct primary *p)
+{
+	p->was_running = true;
+	send_call(p, CALL_STATUS, "query-status", NULL);
+}
+
 void primary_pause(struct primary *p)
 {
 	p->phase = PRIMARY_PAUSE;
@@ -124,10 +133,8 @@ void primary_pause(struct primary *p)
 	p->sample = (struct ckpt_sample){};
 	p->captured = p->hashed = p->saved = p->resumed = false;
 	p->holding = true;
-	p->was_running = true;
 	lseek(p->env->guest->devstate_pos_fd, 0, SEEK_SET);
 	/* QEMU runs these in order; saving goes on while we scan and copy. */
-	send_call(p, CALL_STATUS, "query-status", NULL);
 	p->stop_at_us = clock_now_us();
 	send_call(p, CALL_STOP, "stop", NULL);
 	send_call(p, CALL_SAVE, "xen-save-devices-state", save_args(p->env->guest));
@@ -143,6 +150,16 @@ void primary_run_guest(struct primary *p)
 		send_call(p, CALL_CONT, "cont", NULL);
 	else
 		p->resumed = true;
+}
+
+/* Only when the guest runs again: sending would compete with the thread that resumes it. */
+void primary_send(struct primary *p)
+{
+	if (p->phase != PRIMARY_SEND || !p->resumed)
+		return;
+	p->ckpt_job.flags = p->flags;
+	p->ckpt_job.devices_bytes = p->devices_bytes;
+	primary_submit(p, &p->ckpt_job, TX_FINISH);
 }
 
 void primary_pause_step(struct primary *p)
@@ -167,7 +184,5 @@ void primary_pause_step(struct primary *p)
 		p->resumed = true; /* the guest goes on on the other host */
 	else
 		primary_run_guest(p);
-	p->ckpt_job.flags = p->flags;
-	p->ckpt_job.devices_bytes = p->devices_bytes;
-	primary_submit(p, &p->ckpt_job, TX_FINISH);
+	primary_send(p);
 }

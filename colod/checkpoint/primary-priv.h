@@ -127,5 +127,7 @@ void primary_work_done(struct primary *p, struct tx_job *j);
 void primary_pause(struct primary *p);
 void primary_pause_step(struct primary *p);
 void primary_run_guest(struct primary *p);
+void primary_ask_status(struct primary *p);
+void primary_send(struct primary *p);
 
 #endif

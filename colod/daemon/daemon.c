@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -29,13 +30,28 @@ static void engine_event(void *arg, enum fsm_event ev, const char *reason)
 
 static const struct ckpt_ops engine_ops = {.send = engine_send, .event = engine_event};
 
+/* While we scan, QEMU saves the devices: one core is its own. */
 static unsigned scan_threads(const struct config *c)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (c->scan_threads)
 		return c->scan_threads;
-	return (unsigned)MIN(MAX(cores, 1), 4);
+	return (unsigned)MIN(MAX(cores - 1, 1), 4);
+}
+
+/*
+ * The threads on the pause's path must not queue behind the guest's busy CPUs: ours, which the engine's
+ * threads inherit, and QEMU's main thread, which stops, saves and resumes; its CPU threads exist already.
+ */
+#define PAUSE_PATH_NICE -10
+static void hurry_pause_path(const struct guest *g)
+{
+	if (setpriority(PRIO_PROCESS, 0, PAUSE_PATH_NICE) ||
+	    setpriority(PRIO_PROCESS, (id_t)g->pid, PAUSE_PATH_NICE))
+		log_info("main",
+			 "cannot raise priorities (%s): pauses will be longer on a busy host",
+			 strerrorname_np(errno));
 }
 
 static int open_tracker(struct daemon *d, struct err *e)
@@ -79,6 +95,7 @@ static void on_qemu_ready(void *arg)
 	struct err e = {};
 
 	d->guest = qemu_guest(d->qemu);
+	hurry_pause_path(d->guest);
 	if (open_engine(d, &e)) {
 		d->state = FSM_COMPLETED;
 		daemon_end(d, -e.code, err_msg(&e));
