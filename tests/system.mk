@@ -17,7 +17,8 @@ $(BUILD)/qemu10/qemu-system-x86_64: | tools/fetch-qemu10
 	tools/fetch-qemu10 $(BUILD)
 
 # PYTEST_ARGS narrows a run: make check-system PYTEST_ARGS='-k switch -x'
-check-system: $(SYSTEM_NEEDS)
+check-system: $(SYSTEM_NEEDS) $(BUILD)/tests/unit/test-qemu
+	COLOD_TEST_QEMU=$(abspath $(BUILD))/qemu10/qemu-system-x86_64 $(BUILD)/tests/unit/test-qemu
 	$(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 -rA --tb=short tests/system $(PYTEST_ARGS)
 
 run-demo: $(SYSTEM_NEEDS)
