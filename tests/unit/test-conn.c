@@ -192,6 +192,18 @@ static void a_malformed_message_closes(void **state)
 	assert_non_null(strstr(err_msg(&f->reason), "malformed READY"));
 }
 
+static void hear(struct fixture *f, uint8_t *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = recv(f->far, buf, len, MSG_DONTWAIT);
+
+		if (n < 0)
+			assert_int_equal(loop_step(f->loop, GIVE_UP_US), 1);
+		buf += MAX(n, 0);
+		len -= (size_t)MAX(n, 0);
+	}
+}
+
 /* Read what was sent and check that it is @n whole messages in order. */
 static void assert_sent(struct fixture *f, uint64_t n)
 {
@@ -200,20 +212,21 @@ static void assert_sent(struct fixture *f, uint64_t n)
 	for (uint64_t i = 0; i < n; i++) {
 		size_t len = ready_bytes(want, i);
 
-		assert_int_equal(io_read_full(f->far, buf, len), 0);
+		hear(f, buf, len);
 		assert_memory_equal(buf, want, len);
-		while (loop_step(f->loop, 0) > 0)
-			;
 	}
+	while (loop_step(f->loop, 0) > 0)
+		;
 }
 
 static void sending_never_blocks_and_loses_nothing_it_took(void **state)
 {
 	struct fixture *f = *state;
 	struct wire_msg m = {.type = WIRE_READY};
+	int r, small = 8 * KIB; /* so that what waits leaves in parts */
 	uint64_t sent = 0;
-	int r;
 
+	assert_int_equal(setsockopt(f->conn.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
 	while (!(r = conn_send(&f->conn, &m)))
 		m.epoch = ++sent;
 	assert_int_equal(r, -ENOBUFS);

@@ -142,13 +142,18 @@ static void taking_down_ends_dialing(void **state)
 {
 	struct pair *p = *state;
 
+	unsigned before;
+
 	end_open(&p->a, p->loop);
+	before = open_descriptors();
 	link_dial(p->a.link);
+	assert_true(open_descriptors() > before);
 	link_down(p->a.link);
-	assert_int_equal(link_state(p->a.link), LINK_DOWN);
+	assert_int_equal(open_descriptors(), before);
 	while (loop_step(p->loop, 0) > 0)
 		;
-	assert_int_equal(p->a.up + p->b.up, 0);
+	assert_int_equal(link_state(p->a.link), LINK_DOWN);
+	assert_int_equal(p->a.up + p->b.up + p->a.notes, 0);
 }
 
 /* ---- refusals ---- */

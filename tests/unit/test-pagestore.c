@@ -182,6 +182,9 @@ static void memory_that_is_used_again_and_again_is_kept(void **state)
 		one_epoch(&ps, i % 20 ? FEW : MANY);
 		assert_in_range(resident(&ps), MANY, 2 * MANY);
 	}
+	for (int i = 0; i < 200; i++)
+		one_epoch(&ps, MANY * 2 / 3);
+	assert_in_range(resident(&ps), MANY, 2 * MANY);
 	pagestore_destroy(&ps);
 }
 
@@ -194,13 +197,15 @@ static void release_gives_all_memory_back(void **state)
 	assert_ok(pagestore_init(&ps, 2 * MANY, &e), &e);
 	one_epoch(&ps, MANY);
 	pagestore_slot(&ps, 3);
-	pagestore_slot(&ps, 4);
-	pagestore_data(&ps, 1)[0] = 1;
-	pagestore_unslot(&ps, 4);
 	pagestore_release(&ps);
 	assert_int_equal(resident(&ps), 0);
 	assert_int_equal(pagestore_find(&ps, 3), PAGESTORE_NONE);
 	one_epoch(&ps, FEW);
+	pagestore_release(&ps);
+	*pagestore_data(&ps, pagestore_slot(&ps, 4)) = 1;
+	pagestore_unslot(&ps, 4); /* its memory is in use all the same */
+	pagestore_release(&ps);
+	assert_int_equal(resident(&ps), 0);
 	pagestore_destroy(&ps);
 }
 

@@ -153,11 +153,12 @@ static int setup(void **state)
 	rx_stop(&r->x.rx);
 	close(fd);
 	frames_free(f);
+	assert_memory_equal(r->x.side.guest.ram, r->x.rep.cache, NPAGES << PAGE_SHIFT);
+	side_write(&r->x.side, 3, 33); /* its guest runs, too */
 	r->ram = malloc(NPAGES << PAGE_SHIFT);
 	r->cache = malloc(NPAGES << PAGE_SHIFT);
 	memcpy(r->ram, r->x.side.guest.ram, NPAGES << PAGE_SHIFT);
 	memcpy(r->cache, r->x.rep.cache, NPAGES << PAGE_SHIFT);
-	assert_memory_equal(r->ram, r->cache, NPAGES << PAGE_SHIFT);
 	assert_false(page_is_zero(r->ram + (3 << PAGE_SHIFT)));
 	*state = r;
 	return 0;
@@ -496,9 +497,12 @@ static void hashes_land_at_their_pages(void **state)
 static void the_thread_reads_nothing_between_report_and_continue(void **state)
 {
 	struct rig *r = *state;
-	struct frames *a = good_epoch(2, 5), *b = good_epoch(3, 50);
+	struct frames *a = good_epoch(2, 5), *b = frames_new(3);
 	int fd = receiver_start(&r->x, 2);
 
+	put_pages(b, 3, (uint64_t[]){50}, 1, 1);
+	put_devices(b, 3, 1, 1);
+	put_send(b);
 	assert_int_equal(io_write_full(fd, a->buf, a->len), 0);
 	assert_int_equal(io_write_full(fd, b->buf, b->len), 0);
 	assert_int_equal(receiver_await(&r->x), 0);
@@ -507,6 +511,7 @@ static void the_thread_reads_nothing_between_report_and_continue(void **state)
 	rx_continue(&r->x.rx);
 	assert_int_equal(receiver_await(&r->x), 0);
 	assert_int_equal(r->x.send.epoch, 3);
+	assert_int_equal(r->x.rep.stage.used, 1);
 	receiver_apply(&r->x);
 	rx_stop(&r->x.rx);
 	close(fd);

@@ -197,6 +197,7 @@ static void a_tracker_that_repeats_itself_changes_nothing(void **state)
 		assert_true(round_trip(r, NO_BOUND) > 0);
 		assert_int_equal(round_trip(r, NO_BOUND), 0);
 		checkpoint(r);
+		assert_int_equal(round_trip(r, NO_BOUND), 0);
 	}
 }
 
