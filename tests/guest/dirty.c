@@ -4,8 +4,9 @@
  * usage: dirty WORKING_SET_MB MB_PER_100MS
  *
  * Works in slices of about a millisecond, so that the load is the same in every part of an epoch.
- * Every page of the set has its turn before one is written again: as long as the set is larger than what
- * an epoch writes, an epoch's dirty pages are as many as the rate says. Random choice would repeat some.
+ * Every page of the set has its turn before one is written again: as long as the set is larger than
+ * what an epoch writes, its dirty pages are as many as the rate says. Random choice would repeat
+ * some.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #define PAGES_PER_MB 256u
 #define NSEC_PER_SEC 1000000000ull
 #define SLICE_NSEC   1000000ull
+#define MAX_MB       (1 << 20)
 
 static uint64_t now_nsec(void)
 {
@@ -75,13 +77,14 @@ int main(int argc, char **argv)
 {
 	long megabytes = argc == 3 ? atol(argv[1]) : 0;
 	long rate = argc == 3 ? atol(argv[2]) : 0;
-	uint64_t npages = (uint64_t)megabytes * PAGES_PER_MB;
+	uint64_t npages;
 	uint8_t *mem;
 
-	if (megabytes <= 0 || rate <= 0) {
+	if (megabytes <= 0 || megabytes > MAX_MB || rate <= 0 || rate > MAX_MB) {
 		fputs("usage: dirty WORKING_SET_MB MB_PER_100MS\n", stderr);
 		return 2;
 	}
+	npages = (uint64_t)megabytes * PAGES_PER_MB;
 	mem = mmap(NULL, npages * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 		   -1, 0);
 	if (mem == MAP_FAILED) {
