@@ -68,7 +68,9 @@ static void dirty(volatile uint8_t *mem, uint64_t npages, uint64_t pages_per_sec
 			x ^= x >> 7;
 			x ^= x << 17;
 			*(volatile uint64_t *)(mem + page * PAGE_BYTES + x % 512 * 8) = x;
-			page = (page + step) % npages;
+			page += step;
+			if (page >= npages)
+				page -= npages;
 		}
 	}
 }
