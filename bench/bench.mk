@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# `make bench` runs the target run-bench: figures into $(BUILD)/bench/*.jsonl, tables on the terminal; needs root.
+# What `make bench` runs: figures into $(BUILD)/bench/*.jsonl, tables on the terminal; needs root.
 
 .PHONY: run-bench bench-ckpt bench-report
 
 BENCH_RUN = COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-# QUICK=1: fewer and smaller cases, within a minute. Each needs GB x 512 huge pages for its largest scan.
+# QUICK=1: fewer and smaller cases, within a minute. A scan of huge pages needs 512 of them per GB.
 BENCH_SCAN_GB = $(if $(filter 1,$(QUICK)),1,1 2 4 8)
 BENCH_HUGE_PAGES = $(if $(filter 1,$(QUICK)),512,4096)
 

@@ -38,8 +38,9 @@ WARM_UP = 10 if QUICK else 40
 # colod keeps the last 1024 and gives page copies' memory back when 128 epochs have not needed it.
 MOST_SAMPLES = 1000
 MEMORY_EPOCHS = 128
-# Looking more often would be a load of its own. An overloaded host takes seconds for one checkpoint.
+# Looking more often would be a load of its own.
 POLL_S = 0.5
+# An overloaded host takes a second and more for one checkpoint.
 CASE_TIMEOUT_S = 600
 QUICK_CASE_S = 8
 PARTS = ("stop", "scan", "copy", "save", "cont")
@@ -69,7 +70,7 @@ QUICK_CASES = [Case(0, 50, 200), Case(20, 50), Case(100, 50)]
 
 
 def ask(node, **request):
-    """One question on the control socket; starting colo-ctl each time would take CPU from the guest."""
+    """One question on the control socket; starting colo-ctl would take CPU from the guest."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(pairs.TIMEOUT_S)
         s.connect(str(node.socket_path))

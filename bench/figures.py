@@ -5,7 +5,7 @@ import json
 
 
 def quantile(ordered, percent):
-    """Of sorted values: the value itself, never one between two; the same rule as base/quantile.c."""
+    """One of the sorted values, never one between two: the same rule as in base/quantile.c."""
     return ordered[(len(ordered) - 1) * percent // 100]
 
 

@@ -91,7 +91,7 @@ def scans(scan):
     sizes = sorted({gb for by_size in found.values() for gb in by_size})
     rows = [[f"{pages} pages, {threads} thread{'s' if threads > 1 else ''}",
              *(ms(by_size[gb]) if gb in by_size else "-" for gb in sizes)]
-            for (pages, threads), by_size in sorted(found.items(), key=lambda x: (x[0][0] != "4K", x[0]))]
+            for (pages, threads), by_size in sorted(found.items(), reverse=True)]
     table("One scan of clean guest RAM, ms, p50", ["", *(f"{gb} GB" for gb in sizes)], rows)
 
 
