@@ -72,8 +72,8 @@ $(BUILD)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c $(BUILD)/fuzz/libcolod.a
 
 fuzz: $(FUZZ)
 	@set -e; for f in $(FUZZ); do n=$$(basename $$f); mkdir -p $(BUILD)/fuzz/corpus/$$n; \
-		echo "== $$n"; $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -verbosity=0 \
-		-print_final_stats=0 $(BUILD)/fuzz/corpus/$$n; done
+		echo "== $$n, $(FUZZ_SECONDS) s"; $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 \
+		-verbosity=0 $(BUILD)/fuzz/corpus/$$n >$$f.log 2>&1 || { cat $$f.log; exit 1; }; done
 
 clean:
 	rm -rf $(BUILD)
