@@ -77,10 +77,12 @@ static void act_start_sync(struct daemon *d)
 {
 	int fd = steal_fd(&d->start_fd);
 
-	if (d->role == ROLE_SECONDARY)
+	if (d->role == ROLE_SECONDARY) {
 		secondary_stop(d->secondary); /* an earlier replica is void from here on */
-	else
+		daemon_answer_switch(d, -ECANCELED, "the primary has begun a new full copy");
+	} else {
 		d->start_epoch = daemon_epoch(d);
+	}
 	start_session(d, fd, d->start_epoch, true);
 }
 
@@ -229,7 +231,10 @@ static void perform(struct daemon *d, enum fsm_action action, enum fsm_event ev,
 		act_swap_roles(d);
 		break;
 	case FSM_ASK_PEER:
-		daemon_peer_send(d, WIRE_SWITCH_REQUEST, NULL);
+		if (daemon_peer_send(d, WIRE_SWITCH_REQUEST, NULL))
+			daemon_answer_switch(d, -ENOTCONN,
+					     "the primary cannot be reached; failover --force "
+					     "takes over without it");
 		break;
 	case FSM_TELL_DEAD_AND_FAIL:
 		act_end(d, WIRE_GONE, reason, -ECHILD);

@@ -118,9 +118,11 @@ static void on_qemu_failed(void *arg, const struct err *why)
 {
 	struct daemon *d = arg;
 
-	d->ending = true;
-	d->result = -why->code;
-	d->result_err = *why;
+	if (!d->ending) { /* else it was ended while it started, on request */
+		d->ending = true;
+		d->result = -why->code;
+		d->result_err = *why;
+	}
 	loop_stop(d->loop, 0);
 }
 
