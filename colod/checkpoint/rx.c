@@ -162,7 +162,8 @@ static int receive_devices(struct rx *rx, uint32_t length, struct err *e)
 /* The commit stands on this: everything that was sent has come, once, unaltered. */
 static int check_send(struct rx *rx, const struct wire_msg *m, struct err *e)
 {
-	uint64_t checksum = XXH3_64bits_digest(rx->hash);
+	uint8_t seal[WIRE_SEAL_BYTES];
+	uint64_t checksum;
 	int r = check_epoch(rx, m->epoch, "SEND", e);
 
 	if (r)
@@ -174,6 +175,9 @@ static int check_send(struct rx *rx, const struct wire_msg *m, struct err *e)
 			       " pages, %" PRIu64 " of %" PRIu64 " bytes of device state",
 			       m->epoch, rx->entries, m->entries, rx->replica->devices_bytes,
 			       m->devices_bytes);
+	wire_encode_seal(m, seal);
+	XXH3_64bits_update(rx->hash, seal, sizeof(seal));
+	checksum = XXH3_64bits_digest(rx->hash);
 	if (m->checksum != checksum)
 		return err_set(e, EBADMSG,
 			       "epoch %" PRIu64 " arrived damaged: checksum %016" PRIx64

@@ -169,6 +169,7 @@ int tx_finish(struct tx *tx, uint32_t flags, uint64_t devices_bytes, struct err 
 	struct wire_msg m = {.type = WIRE_SEND, .epoch = tx->epoch, .flags = flags};
 	uint8_t buf[WIRE_HEADER_BYTES + WIRE_MSG_MAX_BYTES];
 	uint64_t no_bound = UINT64_MAX;
+	uint8_t seal[WIRE_SEAL_BYTES];
 	struct iovec iov = {.iov_base = buf};
 	int r = tx_send_unsent(tx, &no_bound, false, e);
 
@@ -181,6 +182,8 @@ int tx_finish(struct tx *tx, uint32_t flags, uint64_t devices_bytes, struct err 
 	m.entries = tx->entries;
 	m.zero_entries = tx->zero_entries;
 	m.devices_bytes = devices_bytes;
+	wire_encode_seal(&m, seal);
+	XXH3_64bits_update(tx->hash, seal, sizeof(seal));
 	m.checksum = XXH3_64bits_digest(tx->hash);
 	iov.iov_len = wire_encode(&m, buf);
 	return write_iov(tx, &iov, 1, e);

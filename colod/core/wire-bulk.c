@@ -78,3 +78,9 @@ size_t wire_encode_hashes_head(const struct wire_hashes *h, uint8_t *buf)
 	wire_put_u32(at + 16, h->count);
 	return WIRE_HEADER_BYTES + WIRE_HASHES_HEAD_BYTES;
 }
+
+void wire_encode_seal(const struct wire_msg *send, uint8_t *buf)
+{
+	wire_put_u64(buf, send->epoch);
+	wire_put_u32(buf + 8, send->flags);
+}

@@ -42,4 +42,11 @@ int wire_decode_hashes_head(struct wire_hashes *h, const uint8_t *head, uint32_t
 			    uint64_t npages, struct err *e);
 size_t wire_encode_hashes_head(const struct wire_hashes *h, uint8_t *buf);
 
+/**
+ * wire_encode_seal() - SEND's epoch and flags as the checksum covers them, after all that was sent
+ * before: what a checkpoint is for must not change on the way either.
+ */
+void wire_encode_seal(const struct wire_msg *send, uint8_t *buf);
+#define WIRE_SEAL_BYTES 12
+
 #endif

@@ -71,7 +71,15 @@ static void on_bulk_hello(struct caller *cl, const struct wire_hello *h)
 	link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_BULK, h->session);
 	bulk_fd = conn_steal(&cl->conn);
 	control_fd = conn_steal(&control->conn);
-	if (bulk_fd < 0 || control_fd < 0 || conn_open(&k->control, k->loop, control_fd, &e)) {
+	if (bulk_fd < 0 || control_fd < 0) {
+		link_note(k, "closed the connections of %s: it spoke before our answer", address);
+		close_fd(&bulk_fd);
+		close_fd(&control_fd);
+		conn_close(&cl->conn);
+		conn_close(&control->conn);
+		return;
+	}
+	if (conn_open(&k->control, k->loop, control_fd, &e)) {
 		close_fd(&bulk_fd);
 		return;
 	}
@@ -129,12 +137,22 @@ static void on_expire(void *arg)
 		loop_timer_arm(k->callers_timer, USEC_PER_SEC);
 }
 
+/* A real peer greets at once: when there is no room, whoever has been silent longest makes it. */
 static struct caller *free_caller(struct link *k)
 {
-	for (int i = 0; i < LINK_MAX_CALLERS; i++)
-		if (!conn_is_open(&k->callers[i].conn))
-			return &k->callers[i];
-	return NULL;
+	struct caller *oldest = NULL;
+
+	for (int i = 0; i < LINK_MAX_CALLERS; i++) {
+		struct caller *cl = &k->callers[i];
+
+		if (!conn_is_open(&cl->conn))
+			return cl;
+		if (!cl->welcomed && (!oldest || cl->since_us < oldest->since_us))
+			oldest = cl;
+	}
+	if (oldest)
+		conn_close(&oldest->conn);
+	return oldest;
 }
 
 static void on_accept(void *arg, int fd, uint32_t revents)

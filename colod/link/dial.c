@@ -117,6 +117,8 @@ void dial_message(struct link *k, const struct wire_msg *m)
 
 	if (m->type == WIRE_WELCOME && k->dial_stage == DIAL_HELLO_CONTROL) {
 		k->peer_hello = m->hello;
+		/* What it says on this connection next may overtake its answer on the other. */
+		loop_io_events(k->control.src, 0);
 		connect_stage(k, DIAL_CONNECT_BULK);
 		return;
 	}

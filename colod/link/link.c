@@ -48,6 +48,7 @@ void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd
 	k->up = true;
 	k->dial_stage = DIAL_OFF;
 	k->control.last_heard_us = clock_now_us();
+	loop_io_events(k->control.src, EPOLLIN);
 	snprintf(k->peer_address, sizeof(k->peer_address), "%s", address);
 	loop_timer_disarm(k->silence);
 	arm_heartbeat(k);

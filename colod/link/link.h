@@ -23,7 +23,7 @@ enum link_state {
  * to it and into our log. May not change the link.
  * @up:      established; @bulk_fd is the bulk connection, blocking, the callee's from here on
  * @message: a control message
- * @lost:    broken, or ended by link_drop_reason(); the link is LINK_DOWN
+ * @lost:    broken, or ended by the other side; the link is LINK_DOWN
  * @silent:  nothing was heard for peer_timeout_ms: while up, or as long after @lost as was still
  * missing
  * @note:    something worth a line in the log that changes nothing (a caller that talked garbage, a

@@ -112,6 +112,11 @@ static inline void put_message(struct frames *f, const struct wire_msg *m)
 
 static inline void put_send(struct frames *f)
 {
+	uint8_t seal[12];
+
+	wire_put_u64(seal, f->send.epoch);
+	wire_put_u32(seal + 8, f->send.flags);
+	XXH3_64bits_update(f->hash, seal, sizeof(seal));
 	f->send.checksum = XXH3_64bits_digest(f->hash);
 	put_message(f, &f->send);
 }

@@ -243,6 +243,8 @@ static void silent_callers_keep_no_peer_out_for_long(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = raw_connect(r->port);
 	come_up(r);
+	assert_false(raw_ended(
+		fds[ARRAY_SIZE(fds) - 1])); /* the peer did not wait for their time to pass */
 	/* Nor are they kept: whoever says nothing is let go. */
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		turn_and_poll_until(r->loop, raw_ended(fds[i]));
@@ -263,6 +265,28 @@ static void silent_callers_do_not_disturb_a_link(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		close(fds[i]);
 	assert_link_works(r);
+}
+
+/* A stranger that is welcome as far as accept() can tell, and then does not keep to the order. */
+static void bytes_behind_the_bulk_greeting_establish_nothing(void **state)
+{
+	struct rig *r = *state;
+	uint8_t buf[2 * (WIRE_HEADER_BYTES + WIRE_MSG_MAX_BYTES)];
+	int control = raw_connect(r->port), bulk;
+	size_t n;
+
+	raw_hello(control, WIRE_HELLO, WIRE_CHANNEL_CONTROL, 5);
+	assert_int_equal(raw_receive(r->loop, control).type, WIRE_WELCOME);
+	bulk = raw_connect(r->port);
+	n = hello_bytes(buf, WIRE_HELLO, WIRE_CHANNEL_BULK, 5);
+	memset(buf + n, 0, 100);
+	assert_int_equal(io_write_full(bulk, buf, n + 100), 0);
+	turn_and_poll_until(r->loop, raw_ended(control) && raw_ended(bulk));
+	close(control);
+	close(bulk);
+	assert_int_equal(r->b.up, 0);
+	assert_int_equal(open_descriptors(), r->descriptors);
+	come_up(r);
 }
 
 /* ---- strangers that are called ---- */
@@ -310,8 +334,11 @@ static void a_stranger_at_the_peers_address_is_noted_and_left(void **state)
 	close(listen);
 }
 
-/* The called side may speak on the control connection as soon as it has answered on the bulk one. */
-static void a_word_right_behind_the_last_welcome_is_heard(void **state)
+/*
+ * The called side may speak on the control connection as soon as it has answered on the bulk one, and what it says
+ * may arrive first.
+ */
+static void a_word_that_overtakes_the_last_welcome_is_heard(void **state)
 {
 	struct rig *r = *state;
 	struct wire_msg ready = {.type = WIRE_READY};
@@ -332,8 +359,10 @@ static void a_word_right_behind_the_last_welcome_is_heard(void **state)
 		turn_and_poll_until(r->loop, raw_readable(listen));
 		bulk = accept(listen, NULL, NULL);
 		assert_int_equal(raw_receive(r->loop, bulk).type, WIRE_HELLO);
-		raw_hello(bulk, WIRE_WELCOME, WIRE_CHANNEL_BULK, 1);
 		raw_send(control, &ready);
+		while (loop_step(r->loop, 0) > 0)
+			;
+		raw_hello(bulk, WIRE_WELCOME, WIRE_CHANNEL_BULK, 1);
 		turn_until(r->loop, r->a.messages == i || r->a.notes);
 		assert_string_equal(r->a.note, "");
 		assert_int_equal(r->a.up, i);
@@ -354,8 +383,9 @@ int main(void)
 		test(callers_that_hang_up_anywhere_leave_nothing),
 		test(silent_callers_keep_no_peer_out_for_long),
 		test(silent_callers_do_not_disturb_a_link),
+		test(bytes_behind_the_bulk_greeting_establish_nothing),
 		test(a_stranger_at_the_peers_address_is_noted_and_left),
-		test(a_word_right_behind_the_last_welcome_is_heard),
+		test(a_word_that_overtakes_the_last_welcome_is_heard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
