@@ -163,7 +163,7 @@ def host():
     cpu = re.search(r"^model name\s*:\s*(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
     load = os.getloadavg()[0]
     print(f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} CPUs, "
-          f"Linux {platform.release()}, TCG, load average {load:.1f}")
+          f"Linux {platform.release()}, TCG, load average at the end {load:.1f}")
 
 
 def main():
