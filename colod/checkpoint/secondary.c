@@ -226,13 +226,6 @@ static void start_load(struct secondary *s)
 			      .arg = s};
 	char job_id[32];
 
-	if (s->shut_down) {
-		/* From run state "shutdown" QEMU runs no guest again before a reset. */
-		struct qmp_cmd reset = {.name = "system_reset", .fd = -1};
-
-		qmp_loop_send(s->env->guest->qmp, &reset);
-		s->shut_down = false;
-	}
 	snprintf(job_id, sizeof(job_id), "colod-load-%" PRIu64, ++s->load_count);
 	cmd.args = load_args(job_id);
 	s->phase = SECONDARY_LOAD;
@@ -337,14 +330,15 @@ static void next_step(struct secondary *s)
 {
 	if (s->phase != SECONDARY_OPEN)
 		return;
-	if (s->go_live) {
+	if (s->go_live && !s->shut_down) {
 		rx_stop(&s->rx);
 		s->staged = false;
 		s->phase = SECONDARY_LIVE;
 		send_call(s, "cont", on_live);
 		return;
 	}
-	if (s->staged && s->suspended && s->new_epoch == s->committed + 1 && !s->link_lost)
+	if (s->staged && s->suspended && s->new_epoch == s->committed + 1 && !s->link_lost &&
+	    !s->shut_down)
 		commit(s);
 }
 
@@ -453,9 +447,23 @@ void secondary_link_lost(struct secondary *s)
 	s->link_lost = true;
 }
 
+/*
+ * From run state "shutdown" QEMU runs no guest again before a reset. The reset writes guest RAM, so
+ * it has to be over before an epoch is applied.
+ */
 void secondary_guest_was_shut_down(struct secondary *s)
 {
+	struct qmp_cmd reset = {.name = "system_reset", .fd = -1};
+
+	if (s->phase == SECONDARY_OFF || qmp_loop_send(s->env->guest->qmp, &reset))
+		return;
 	s->shut_down = true;
+}
+
+void secondary_guest_was_reset(struct secondary *s)
+{
+	s->shut_down = false;
+	next_step(s);
 }
 
 /* ---- sessions ---- */
@@ -513,7 +521,7 @@ void secondary_start(struct secondary *s, int bulk_fd, uint64_t epoch, bool full
 	s->loaded = epoch;
 	s->announced = !full;
 	s->flags = s->staged_flags = 0;
-	s->running = s->go_live = s->link_lost = s->suspended = s->staged = false;
+	s->running = s->go_live = s->link_lost = s->suspended = s->staged = s->shut_down = false;
 	submit(s, full ? APPLY_SETUP_FULL : APPLY_SETUP_SWAPPED);
 }
 

@@ -46,6 +46,9 @@ void secondary_go_live(struct secondary *s);
  * load. */
 void secondary_guest_was_shut_down(struct secondary *s);
 
+/** secondary_guest_was_reset() - QEMU has reset our guest. */
+void secondary_guest_was_reset(struct secondary *s);
+
 uint64_t secondary_epoch(const struct secondary *s);
 
 #endif

@@ -48,8 +48,10 @@ static void on_reset(void *arg, const char *event, struct json_object *data, uin
 
 	(void)event, (void)data, (void)at_us;
 	d->guest_panicked = false;
-	if (d->role != ROLE_PRIMARY)
+	if (d->role != ROLE_PRIMARY) {
+		secondary_guest_was_reset(d->secondary);
 		return;
+	}
 	log_notice("guest", "reset");
 	primary_trigger(d->primary, CKPT_BY_GUEST_RESET);
 }

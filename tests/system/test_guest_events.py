@@ -25,7 +25,7 @@ def test_a_guest_reset_is_followed_by_the_secondary(make_pair):
 
 def test_a_guest_that_keeps_resetting_stays_protected(make_pair):
     pair = make_pair(guest=Guest(append="dirty=16,2 autoreset=1")).start()
-    pair.a.console.wait_text("GUEST-UP", count=4)
+    pair.a.console.wait_text("GUEST-UP", count=3)
     pair.wait_protected()
     pair.a.verify()
 
@@ -41,6 +41,20 @@ def test_a_guest_shutdown_ends_both_hosts_in_order(make_pair):
     for node in (pair.a, pair.b):
         assert "to=completed" in node.log()
         assert "to=failover" not in node.log()
+
+
+def test_a_running_secondary_that_shut_itself_down_is_brought_back(make_pair):
+    pair = make_pair(mode="on-demand", run_secondary="yes").start()
+    pair.a.ctl("checkpoint")
+    pair.b.console.wait_ticks(1)
+    pair.b.console.send("poweroff")
+    pair.b.wait_status("a stopped guest", lambda s: s["guest"] == "paused")
+    pair.a.verify()
+    pair.b.wait_status("a running guest", lambda s: s["guest"] == "running")
+    pair.a.kill_qemu()
+    pair.b.wait_state("solo")
+    pair.b.console.wait_ticks(10)
+    pair.b.console.audit()
 
 
 def test_a_guest_panic_is_reported_and_no_failover(make_pair):
