@@ -6,10 +6,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Memory above twice what the last TRIM_EPOCHS epochs needed goes back; faulting it in again costs
- * more than keeping it. */
+/*
+ * Memory that the last TRIM_EPOCHS epochs did not need goes back, but for SLACK_SLOTS (16 MB):
+ * faulting it in again at each larger epoch costs more than keeping it.
+ */
 #define TRIM_EPOCHS 64
 #define KEEP_SLOTS  1024
+#define SLACK_SLOTS 4096
 
 static void *reserve(uint64_t bytes)
 {
@@ -80,7 +83,7 @@ void pagestore_reset(struct pagestore *ps)
 	ps->used = 0;
 	if (++ps->resets % TRIM_EPOCHS)
 		return;
-	if (ps->resident > ps->recent_max * 2ull)
+	if (ps->resident > ps->recent_max + SLACK_SLOTS)
 		trim(ps, MAX(ps->recent_max, KEEP_SLOTS));
 	ps->recent_max = 0;
 }
