@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -148,10 +149,24 @@ static void lock_done(struct job *job)
 	ram->locked(ram->arg, ram->lock_errno ? &e : NULL);
 }
 
+/*
+ * Small pages for us and for QEMU, which inherits this (prctl(2)): tracking works on small pages
+ * anyway, and a written page that was never touched before was once not reported while khugepaged
+ * collapsed the memory around it (Linux 6.12).
+ */
+static int forbid_transparent_huge_pages(struct err *e)
+{
+	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
+		return err_errno(e, errno, "cannot switch transparent huge pages off");
+	return 0;
+}
+
 int qemu_ram_open(struct qemu_ram *ram, struct loop *l, struct err *e)
 {
-	int r = 0;
+	int r = forbid_transparent_huge_pages(e);
 
+	if (r)
+		return r;
 	ram->fd = create(ram, e);
 	if (ram->fd < 0)
 		return ram->fd;

@@ -103,7 +103,12 @@ static void assert_copy_is_identical(struct rig *r, unsigned epoch)
 				 (unsigned long long)p);
 }
 
-/* Exactly the host pages that hold these @count pages, @stride apart, are in the bitmap. */
+/*
+ * Exactly the host pages that hold these @count pages, @stride apart, are in the bitmap. A page
+ * that compaction moves may lose its write protection and then counts as written, which costs a
+ * copy and no more: seen on 6.12 and 6.18. Where COLOD_TEST_COMPACTION says that it runs, more
+ * pages may be reported.
+ */
 static void assert_reported(struct rig *r, uint64_t page, uint64_t count, uint64_t stride)
 {
 	struct bitmap want;
@@ -114,10 +119,13 @@ static void assert_reported(struct rig *r, uint64_t page, uint64_t count, uint64
 
 		bitmap_set_range(&want, p - p % npages_host, npages_host);
 	}
-	for (uint64_t p = 0; p < want.nbits; p++)
-		if (bitmap_test(&want, p) != bitmap_test(&r->written, p))
-			fail_msg("page %llu is %s", (unsigned long long)p,
-				 bitmap_test(&want, p) ? "missing" : "reported without a write");
+	for (uint64_t p = 0; p < want.nbits; p++) {
+		if (bitmap_test(&want, p) && !bitmap_test(&r->written, p))
+			fail_msg("page %llu is missing", (unsigned long long)p);
+		if (!bitmap_test(&want, p) && bitmap_test(&r->written, p) &&
+		    !getenv("COLOD_TEST_COMPACTION"))
+			fail_msg("page %llu is reported without a write", (unsigned long long)p);
+	}
 	bitmap_destroy(&want);
 }
 
@@ -526,7 +534,8 @@ int main(void)
 		cmocka_unit_test(a_mechanism_this_kernel_lacks_is_refused_with_the_way_out),
 	};
 
-	if (choose_kind())
+	/* As colod does for itself and for QEMU. */
+	if (choose_kind() || prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
 		return 1;
 	if (getenv("COLOD_TEST_THP") && kind == TRACK_SOFT_DIRTY)
 		return cmocka_run_group_tests(collapsing, NULL, NULL);
