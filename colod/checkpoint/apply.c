@@ -11,14 +11,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static void *reserve(uint64_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 int apply_init(struct replica *rep, const struct guest *g, struct err *e)
 {
 	int r;
@@ -28,8 +20,8 @@ int apply_init(struct replica *rep, const struct guest *g, struct err *e)
 	r = pagestore_init(&rep->stage, guest_pages(g), e);
 	if (r)
 		return r;
-	rep->cache = reserve(g->ram_bytes);
-	rep->devices = reserve(g->vmstate_max_bytes);
+	rep->cache = pages_reserve(g->ram_bytes);
+	rep->devices = pages_reserve(g->vmstate_max_bytes);
 	if (rep->cache && rep->devices)
 		return 0;
 	apply_destroy(rep);

@@ -14,7 +14,7 @@
 #define KEEP_SLOTS  1024
 #define SLACK_SLOTS 4096
 
-static void *reserve(uint64_t bytes)
+void *pages_reserve(uint64_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -26,9 +26,9 @@ int pagestore_init(struct pagestore *ps, uint64_t npages, struct err *e)
 {
 	memset(ps, 0, sizeof(*ps));
 	ps->npages = npages;
-	ps->data = reserve(npages << PAGE_SHIFT);
-	ps->slot_of = reserve(npages * sizeof(ps->slot_of[0]));
-	ps->page_of = reserve(npages * sizeof(ps->page_of[0]));
+	ps->data = pages_reserve(npages << PAGE_SHIFT);
+	ps->slot_of = pages_reserve(npages * sizeof(ps->slot_of[0]));
+	ps->page_of = pages_reserve(npages * sizeof(ps->page_of[0]));
 	if (ps->data && ps->slot_of && ps->page_of)
 		return 0;
 	pagestore_destroy(ps);

@@ -62,4 +62,7 @@ void pagestore_release(struct pagestore *ps);
 /** page_is_zero() - whether 4 KB at @p are all zero. */
 bool page_is_zero(const uint8_t *p);
 
+/** pages_reserve() - zeroed address space that uses memory only where it is touched; munmap() it. */
+void *pages_reserve(uint64_t bytes);
+
 #endif

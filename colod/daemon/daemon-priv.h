@@ -71,7 +71,7 @@ struct json_object *daemon_status(const struct daemon *d);
 struct json_object *daemon_samples(const struct daemon *d, uint64_t count);
 
 /* guest.c */
-int daemon_guest_init(struct daemon *d);
+void daemon_guest_init(struct daemon *d);
 void daemon_run_guest(struct daemon *d);
 
 /** daemon_epoch() - the last committed checkpoint of this guest that we know of. */

@@ -93,7 +93,7 @@ static void on_panic(void *arg, const char *event, struct json_object *data, uin
 		"the guest's kernel panicked; its secondary has the same kernel in the same state");
 }
 
-int daemon_guest_init(struct daemon *d)
+void daemon_guest_init(struct daemon *d)
 {
 	static const struct {
 		const char *event;
@@ -110,5 +110,4 @@ int daemon_guest_init(struct daemon *d)
 		d->subs[i].arg = d;
 		qmp_client_subscribe(qmp_loop_client(d->guest->qmp), &d->subs[i]);
 	}
-	return 0;
 }
