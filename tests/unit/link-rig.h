@@ -103,11 +103,26 @@ static inline const struct link_handlers *end_handlers(void)
 	return &h;
 }
 
+/* A loopback address of this process alone: rigs that run side by side never share a port. */
+static inline uint32_t local_address(void)
+{
+	return 0x7f000000u | 1u << 23 | ((uint32_t)getpid() & 0x3fffff) << 1 | 1;
+}
+
+static inline const char *local_host(void)
+{
+	static char text[16];
+	uint32_t a = local_address();
+
+	snprintf(text, sizeof(text), "127.%u.%u.%u", a >> 16 & 255, a >> 8 & 255, a & 255);
+	return text;
+}
+
 static inline struct sockaddr_in local(uint16_t port)
 {
 	return (struct sockaddr_in){.sin_family = AF_INET,
 				    .sin_port = htons(port),
-				    .sin_addr = {htonl(INADDR_LOOPBACK)}};
+				    .sin_addr = {htonl(local_address())}};
 }
 
 /* A listening socket on a port that the kernel chooses. */
@@ -124,12 +139,12 @@ static inline int raw_listen(uint16_t *port)
 	return fd;
 }
 
+/* Below the range that the kernel takes the callers' own ports from (ip_local_port_range). */
 static inline uint16_t free_port(void)
 {
-	uint16_t port;
+	static uint16_t next = 10000;
 
-	close(raw_listen(&port));
-	return port;
+	return next++;
 }
 
 static inline int raw_connect(uint16_t port)
@@ -146,8 +161,8 @@ static inline void end_init(struct end *x, const char *name, uint16_t listen, ui
 {
 	*x = (struct end){.bulk_fd = -1, .config = {.peer_timeout_ms = timeout_ms}};
 	snprintf(x->config.name, sizeof(x->config.name), "%s", name);
-	snprintf(x->config.listen.host, sizeof(x->config.listen.host), "127.0.0.1");
-	snprintf(x->config.peer.host, sizeof(x->config.peer.host), "127.0.0.1");
+	snprintf(x->config.listen.host, sizeof(x->config.listen.host), "%s", local_host());
+	snprintf(x->config.peer.host, sizeof(x->config.peer.host), "%s", local_host());
 	snprintf(x->config.listen.port, sizeof(x->config.listen.port), "%u", listen);
 	snprintf(x->config.peer.port, sizeof(x->config.peer.port), "%u", peer);
 }
