@@ -77,7 +77,7 @@ static void a_dialed_link_is_up_on_both_sides(void **state)
 	assert_int_equal(p->a.peer.session, p->b.peer.session);
 	assert_true(link_last_heard_us(p->a.link) > 0);
 	assert_non_null(strstr(link_peer_address(p->a.link), p->a.config.peer.port));
-	assert_non_null(strstr(link_peer_address(p->b.link), local_host()));
+	assert_non_null(strstr(link_peer_address(p->b.link), "127."));
 	assert_int_equal(p->a.notes + p->b.notes, 0);
 }
 
