@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Bypass rules: traffic that is not compared. */
+#ifndef PROXY_BYPASS_H
+#define PROXY_BYPASS_H
+
+#include "base/err.h"
+#include "proxy/packet.h"
+
+enum bypass_action {
+	BYPASS_NO,
+	BYPASS_RELEASE, /* let out at once: S1 is given up for it */
+	BYPASS_COMMIT,  /* hold until the next checkpoint, never compare */
+};
+
+#define BYPASS_MAX_RULES 64
+
+struct bypass_rule {
+	enum bypass_action action;
+	uint8_t proto; /* 0: any */
+	struct ip_addr peer;
+	uint8_t peer_prefix;            /* bits that count; 0: any */
+	uint16_t guest_port, peer_port; /* 0: any */
+};
+
+struct bypass {
+	struct bypass_rule rules[BYPASS_MAX_RULES];
+	unsigned count;
+};
+
+/**
+ * bypass_add() - parse one rule and append it: "release|commit [proto udp|tcp|icmp|icmp6|N] [peer
+ * ADDR[/BITS]] [guest-port N] [peer-port N]"; at least one condition. The reason names the word
+ * that is wrong.
+ */
+int bypass_add(struct bypass *b, const char *text, struct err *e);
+
+/** bypass_match() - first rule that fits a packet sent by the guest (@out) or to it. */
+enum bypass_action bypass_match(const struct bypass *b, const struct pkt *p, bool out);
+
+#endif
