@@ -11,8 +11,9 @@ BUILD ?= build
 SAN ?=
 
 # The one place that knows the Debian packages.
-DEB_BUILD := gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libxxhash-dev
-DEB_RUN   := qemu-system-x86 seabios ipxe-qemu
+DEB_BUILD := gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libxxhash-dev libmnl-dev \
+	libnl-3-dev libnl-route-3-dev
+DEB_RUN   := qemu-system-x86 seabios ipxe-qemu nftables iptables kmod
 DEB_TEST  := libcmocka-dev python3 python3-pytest busybox-static cpio iproute2 clang libclang-rt-14-dev \
 	clang-format clang-tidy mandoc procps util-linux
 
@@ -23,7 +24,7 @@ say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-PKGS := libsystemd json-c libxxhash
+PKGS := libsystemd json-c libxxhash libmnl libnl-3.0 libnl-route-3.0
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CC ?= gcc
@@ -38,7 +39,7 @@ ALL_CFLAGS = $(CSTD) $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) $(CFLAGS
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 LDLIBS = $(PKG_LIBS) -lpthread
 
-LIB_SRC := $(wildcard base/*.c qmp-client/*.c) $(filter-out colod/main/%,$(wildcard colod/*/*.c))
+LIB_SRC := $(wildcard base/*.c qmp-client/*.c proxy/*.c) $(filter-out colod/main/%,$(wildcard colod/*/*.c))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 MAIN_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard colod/main/*.c))
 CTL_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard colo-ctl/*.c))
