@@ -14,6 +14,8 @@ enum qmp_state {
 
 /**
  * struct qmp_client
+ * @last_id:     id of the last command that was written; a write that fails gives its ids back
+ * @primed:      the beginning of the next command in band is written; its id is @last_id + 1
  * @out:         the bytes of one write, kept for its memory
  * @unsent:      struct qmp_pending, in order; the first one must wait
  * @sent:        struct qmp_pending that QEMU has not answered, expired ones too
@@ -28,7 +30,7 @@ struct qmp_client {
 	struct qmp_parser parser;
 	enum qmp_state state;
 	struct qmp_version version;
-	bool oob;
+	bool oob, primed;
 	int64_t last_id;
 	uint64_t greeting_deadline_us;
 	struct {
@@ -42,8 +44,9 @@ struct qmp_client {
 
 /**
  * struct qmp_pending - a command on its way
+ * @id:   given when it is sent
  * @fn:   NULL when nobody waits (any more); the entry stays for matching the reply by id
- * @text: the message, until it is sent
+ * @text: the message behind the quote that opens the command's name, until it is sent
  */
 struct qmp_pending {
 	struct list link;

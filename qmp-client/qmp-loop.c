@@ -314,6 +314,11 @@ int qmp_loop_send(struct qmp_loop *q, const struct qmp_cmd *cmd)
 	return r;
 }
 
+int qmp_loop_prime(struct qmp_loop *q)
+{
+	return qmp_client_prime(q->client);
+}
+
 int qmp_loop_run_job(struct qmp_loop *q, const struct qmp_cmd *cmd)
 {
 	int r = qmp_client_run_job(q->client, cmd, clock_now_us());

@@ -32,6 +32,9 @@ struct qmp_client *qmp_loop_client(struct qmp_loop *q);
  */
 int qmp_loop_send(struct qmp_loop *q, const struct qmp_cmd *cmd);
 
+/** qmp_loop_prime() - qmp_client_prime() in the same way. */
+int qmp_loop_prime(struct qmp_loop *q);
+
 /** qmp_loop_run_job() - qmp_client_run_job() in the same way. */
 int qmp_loop_run_job(struct qmp_loop *q, const struct qmp_cmd *cmd);
 

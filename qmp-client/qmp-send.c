@@ -4,7 +4,11 @@
 #include "qmp-client/qmp-internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
+
+/* `{"id":N,"execute":"` with the longest N. */
+#define PREFIX_MAX 48
 
 uint64_t qmp_cmd_deadline(const struct qmp_cmd *cmd, uint64_t now_us)
 {
@@ -25,27 +29,35 @@ static void put_json(struct json_object **o)
 	json_object_put(*o);
 }
 
-/* The message as text; takes over cmd->args. NULL without memory. */
-static char *encode(const struct qmp_cmd *cmd, int64_t id)
+static const char *verb(bool oob)
+{
+	return oob ? "exec-oob" : "execute";
+}
+
+/* What stands before a command's name; the rest is encode()'s. */
+static void write_prefix(char out[PREFIX_MAX], int64_t id, bool oob)
+{
+	snprintf(out, PREFIX_MAX, "{\"id\":%" PRId64 ",\"%s\":\"", id, verb(oob));
+}
+
+/* The message from its command's name on; takes over cmd->args. NULL without memory. */
+static char *encode(const struct qmp_cmd *cmd)
 {
 	_cleanup_(put_json) struct json_object *root = json_object_new_object();
 	struct json_object *name = json_object_new_string(cmd->name);
-	struct json_object *num = json_object_new_int64(id);
 	const char *text;
 
-	if (!root || !name || !num) {
+	if (!root || !name) {
 		json_object_put(name);
-		json_object_put(num);
 		json_object_put(cmd->args);
 		return NULL;
 	}
-	json_object_object_add(root, cmd->oob ? "exec-oob" : "execute", name);
+	json_object_object_add(root, verb(cmd->oob), name);
 	if (cmd->args)
 		json_object_object_add(root, "arguments", cmd->args);
-	json_object_object_add(root, "id", num);
 	text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN |
 							    JSON_C_TO_STRING_NOSLASHESCAPE);
-	return text ? strdup(text) : NULL;
+	return text ? strdup(text + strlen("{'':'") + strlen(verb(cmd->oob))) : NULL;
 }
 
 static int check(const struct qmp_client *c, const struct qmp_cmd *cmd)
@@ -58,6 +70,8 @@ static int check(const struct qmp_client *c, const struct qmp_cmd *cmd)
 		return -EINVAL;
 	if (cmd->oob && !(c->oob && c->state == QMP_STATE_READY))
 		return -ENOTSUP;
+	if (cmd->oob && c->primed)
+		return -EBUSY;
 	return cmd->oob && cmd->fd >= 0 ? -EINVAL : 0;
 }
 
@@ -73,7 +87,6 @@ int qmp_enqueue(struct qmp_client *c, const struct qmp_cmd *cmd, uint64_t deadli
 		json_object_put(cmd->args);
 		return r;
 	}
-	p->id = ++c->last_id;
 	p->deadline_us = deadline_us;
 	p->timeout_ms = cmd->timeout_ms ?: QMP_DEFAULT_TIMEOUT_MS;
 	p->fd = cmd->fd;
@@ -83,7 +96,7 @@ int qmp_enqueue(struct qmp_client *c, const struct qmp_cmd *cmd, uint64_t deadli
 	memcpy(p->name, cmd->name, strlen(cmd->name));
 	/* Out of band overtakes what waits. */
 	list_add_tail(p->oob ? c->unsent.next : &c->unsent, &p->link);
-	p->text = encode(cmd, p->id);
+	p->text = encode(cmd);
 	if (!p->text) {
 		qmp_pending_free(p);
 		return -ENOMEM;
@@ -124,7 +137,7 @@ static struct qmp_pending *next_sendable(struct qmp_client *c)
 
 static int out_append(struct qmp_client *c, const char *text)
 {
-	size_t n = strlen(text), want = c->out.len + n + 1;
+	size_t n = strlen(text), want = c->out.len + n;
 
 	if (want > c->out.size) {
 		char *data = realloc(c->out.data, want * 2);
@@ -136,11 +149,26 @@ static int out_append(struct qmp_client *c, const char *text)
 	}
 	memcpy(c->out.data + c->out.len, text, n);
 	c->out.len += n;
-	c->out.data[c->out.len++] = '\n';
 	return 0;
 }
 
-/* A write is done: its commands are sent, or all wait again as before. */
+/* Give @p its id and its place in this write. */
+static int out_command(struct qmp_client *c, struct qmp_pending *p)
+{
+	bool primed = c->primed && !c->out.len;
+	char prefix[PREFIX_MAX];
+	int r = 0;
+
+	p->id = ++c->last_id;
+	if (!primed) {
+		write_prefix(prefix, p->id, p->oob);
+		r = out_append(c, prefix);
+	}
+	r = r ?: out_append(c, p->text);
+	return r ?: out_append(c, "\n");
+}
+
+/* A write is done: its commands are sent, or all wait again as before, without an id. */
 static void settle_batch(struct qmp_client *c, bool written)
 {
 	struct list *l, *prev;
@@ -154,6 +182,7 @@ static void settle_batch(struct qmp_client *c, bool written)
 		if (written) {
 			free(steal_ptr(&p->text));
 		} else {
+			c->last_id--;
 			list_del(l);
 			list_add_tail(c->unsent.next, l);
 		}
@@ -169,13 +198,14 @@ static int send_batch(struct qmp_client *c)
 	while (!r && (p = next_sendable(c)) && (p->fd < 0 || !c->out.len)) {
 		if (p->fd >= 0)
 			fd = p->fd;
-		r = out_append(c, p->text);
+		r = out_command(c, p);
 		list_del(&p->link);
 		list_add_tail(&c->sent, &p->link);
 	}
 	if (!r)
 		r = c->ops.write(c->arg, c->out.data, c->out.len, fd);
 	c->out.len = 0;
+	c->primed &= r < 0;
 	settle_batch(c, !r);
 	return r;
 }
@@ -199,5 +229,22 @@ int qmp_client_send(struct qmp_client *c, const struct qmp_cmd *cmd, uint64_t no
 	r = qmp_pump(c);
 	if (r < 0)
 		qmp_pending_free(p);
+	return r;
+}
+
+int qmp_client_prime(struct qmp_client *c)
+{
+	char prefix[PREFIX_MAX];
+	int r;
+
+	if (c->state == QMP_STATE_CLOSED)
+		return -ECONNRESET;
+	if (c->primed)
+		return 0;
+	if (c->state != QMP_STATE_READY || !list_empty(&c->unsent))
+		return -EAGAIN;
+	write_prefix(prefix, c->last_id + 1, false);
+	r = c->ops.write(c->arg, prefix, strlen(prefix), -1);
+	c->primed = !r;
 	return r;
 }

@@ -103,6 +103,8 @@ struct user {
 	struct qmp_client *c;
 	int calls[COMMANDS], job_calls, closed;
 	int free_at; /* callbacks until it frees the client from within one */
+	bool primes; /* after each reply */
+	char last;   /* byte written */
 	struct qmp_subscription all;
 };
 
@@ -121,10 +123,14 @@ static void count_down(struct user *u)
 
 static int on_write(void *arg, const void *buf, size_t len, int fd)
 {
-	(void)arg;
-	(void)buf;
+	struct user *u = arg;
+	const char *text = buf;
+
 	(void)fd;
 	require(len > 0);
+	/* What was begun by priming is ended before anything else begins. */
+	require((text[0] == '{') == (u->last == '\n'));
+	u->last = text[len - 1];
 	return 0;
 }
 
@@ -148,6 +154,8 @@ static void on_reply(void *arg, const struct qmp_reply *r)
 
 	require(r->status <= 0 && (!r->status || r->desc));
 	++*t->calls;
+	if (t->u->primes && t->u->c)
+		qmp_client_prime(t->u->c);
 	count_down(t->u);
 }
 
@@ -177,18 +185,18 @@ static void send_all(struct user *u, struct ticket *t)
 	}
 }
 
-static void talk(const char *data, size_t size, bool negotiated, int free_at)
+static void talk(const char *data, size_t size, uint8_t how)
 {
 	static const struct qmp_client_ops ops = {on_write, on_ready, on_closed};
-	struct user u = {.free_at = free_at};
+	struct user u = {.free_at = how >> 4, .primes = how & 2, .last = '\n'};
 	struct ticket t[COMMANDS + 1] = {{.u = &u}};
 
 	require(!qmp_client_new(&u.c, &ops, &u));
 	u.all = (struct qmp_subscription){.fn = on_event, .arg = &u};
 	qmp_client_subscribe(u.c, &u.all);
 	send_all(&u, t);
-	if (negotiated) {
-		static const char hello[] = GREETING "{\"return\": {}, \"id\": 6}";
+	if (how & 1) {
+		static const char hello[] = GREETING "{\"return\": {}, \"id\": 1}";
 
 		qmp_client_feed(u.c, hello, sizeof(hello) - 1, 1);
 	}
@@ -230,6 +238,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	split = parse(text, size, 1 + data[0] % 7);
 	require(whole.messages == split.messages && whole.status == split.status &&
 		whole.digest == split.digest);
-	talk(text, size, data[0] & 1, data[0] >> 4);
+	talk(text, size, data[0]);
 	return 0;
 }

@@ -146,8 +146,8 @@ static inline int ready_peer(void **state)
 	new_peer(state);
 	p = *state;
 	say(p, GREETING);
-	wrote(p, "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]},"
-		 "\"id\":1}\n");
+	wrote(p,
+	      "{\"id\":1,\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}\n");
 	say(p, "{\"return\": {}, \"id\": 1}\r\n");
 	assert_int_equal(p->ready, 1);
 	return 0;

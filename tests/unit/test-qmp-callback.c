@@ -100,7 +100,7 @@ static void a_callback_may_send(void **state)
 	send_cmd(p, "first", &a);
 	p->out[0] = 0;
 	say(p, "{\"return\": {}, \"id\": 2}");
-	wrote(p, "{\"execute\":\"again\",\"id\":3}\n");
+	wrote(p, "{\"id\":3,\"execute\":\"again\"}\n");
 	say(p, "{\"return\": {}, \"id\": 3}");
 	assert_int_equal(a.calls, 2);
 }

@@ -12,14 +12,14 @@ static void commands_sent_early_leave_in_one_write_when_ready(void **state)
 	wrote(p, "");
 	say(p, GREETING);
 	assert_false(qmp_client_is_ready(p->c));
-	wrote(p, "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]},"
-		 "\"id\":3}\n");
-	say(p, "{\"return\": {}, \"id\": 3}");
+	wrote(p,
+	      "{\"id\":1,\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}\n");
+	say(p, "{\"return\": {}, \"id\": 1}");
 	assert_true(qmp_client_is_ready(p->c));
 	assert_int_equal(p->ready, 1);
 	assert_int_equal(p->writes, 1);
-	wrote(p, "{\"execute\":\"stop\",\"id\":1}\n{\"execute\":\"cont\",\"id\":2}\n");
-	say(p, "{\"return\": {}, \"id\": 1}{\"return\": 5, \"id\": 2}");
+	wrote(p, "{\"id\":2,\"execute\":\"stop\"}\n{\"id\":3,\"execute\":\"cont\"}\n");
+	say(p, "{\"return\": {}, \"id\": 2}{\"return\": 5, \"id\": 3}");
 	assert_int_equal(a.calls, 1);
 	assert_int_equal(b.calls, 1);
 	assert_string_equal(b.text, "5");
@@ -76,8 +76,8 @@ static void arguments_are_encoded_and_owned(void **state)
 	cmd.args = json_object_new_object();
 	json_object_object_add(cmd.args, "path", json_object_new_string("/dev/fdset/1 \"q\"\n"));
 	assert_int_equal(qmp_client_send(p->c, &cmd, T0), 0);
-	wrote(p, "{\"execute\":\"x\",\"arguments\":{\"path\":\"/dev/fdset/1 \\\"q\\\"\\n\"},"
-		 "\"id\":2}\n");
+	wrote(p, "{\"id\":2,\"execute\":\"x\",\"arguments\":{\"path\":\"/dev/fdset/1 "
+		 "\\\"q\\\"\\n\"}}\n");
 	say(p, "{\"return\": {}, \"id\": 2}");
 
 	/* Refused: the reference is taken all the same, which the leak checker watches. */
@@ -127,9 +127,9 @@ static void command_that_expires_unsent_is_never_sent(void **state)
 	qmp_client_tick(p->c, T0 + 50000);
 	assert_int_equal(a.status, -ETIMEDOUT);
 	say(p, GREETING_NO_OOB);
-	wrote(p, "{\"execute\":\"qmp_capabilities\",\"id\":3}\n");
-	say(p, "{\"return\": {}, \"id\": 3}");
-	wrote(p, "{\"execute\":\"cont\",\"id\":2}\n");
+	wrote(p, "{\"id\":1,\"execute\":\"qmp_capabilities\"}\n");
+	say(p, "{\"return\": {}, \"id\": 1}");
+	wrote(p, "{\"id\":2,\"execute\":\"cont\"}\n");
 	hang_up(p);
 }
 
@@ -159,7 +159,7 @@ static void refused_negotiation_ends_the_connection(void **state)
 
 	send_cmd(p, "stop", &a);
 	say(p, GREETING);
-	say(p, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not today\"}, \"id\": 2}");
+	say(p, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not today\"}, \"id\": 1}");
 	assert_int_equal(a.status, -EPROTO);
 	assert_int_equal(p->closed, 1);
 	assert_int_equal(p->ready, 0);
@@ -245,13 +245,13 @@ static void at_most_seven_commands_in_band_are_in_flight(void **state)
 	assert_int_equal(p->writes, QMP_MAX_IN_FLIGHT);
 	p->out[0] = 0;
 	assert_int_equal(qmp_client_send(p->c, &oob, T0), 0);
-	wrote(p, "{\"exec-oob\":\"yank\",\"id\":11}\n");
-	say(p, "{\"return\": {}, \"id\": 11}");
+	wrote(p, "{\"id\":9,\"exec-oob\":\"yank\"}\n");
+	say(p, "{\"return\": {}, \"id\": 9}");
 	wrote(p, "");
 	say(p, "{\"return\": {}, \"id\": 2}");
-	wrote(p, "{\"execute\":\"stop\",\"id\":9}\n");
+	wrote(p, "{\"id\":10,\"execute\":\"stop\"}\n");
 	say(p, "{\"return\": {}, \"id\": 3}");
-	wrote(p, "{\"execute\":\"stop\",\"id\":10}\n");
+	wrote(p, "{\"id\":11,\"execute\":\"stop\"}\n");
 	hang_up(p);
 }
 
@@ -274,14 +274,14 @@ static void descriptors_travel_one_at_a_time_and_keep_the_order(void **state)
 
 	assert_int_equal(send_fd(p, "add-fd", 40, &a), 0);
 	assert_int_equal(p->last_fd, 40);
-	wrote(p, "{\"execute\":\"add-fd\",\"id\":2}\n");
+	wrote(p, "{\"id\":2,\"execute\":\"add-fd\"}\n");
 	assert_int_equal(send_fd(p, "add-fd", 41, &b), 0);
 	assert_int_equal(send_cmd(p, "stop", &c), 0);
 	wrote(p, "");
 	say(p, "{\"return\": {}, \"id\": 2}");
 	assert_int_equal(p->writes, 1);
 	assert_int_equal(p->last_fd, 41);
-	wrote(p, "{\"execute\":\"add-fd\",\"id\":3}\n{\"execute\":\"stop\",\"id\":4}\n");
+	wrote(p, "{\"id\":3,\"execute\":\"add-fd\"}\n{\"id\":4,\"execute\":\"stop\"}\n");
 	hang_up(p);
 }
 
@@ -296,7 +296,7 @@ static void a_descriptor_is_on_the_first_byte_of_its_write(void **state)
 	say(p, GREETING_NO_OOB);
 	p->out[0] = 0;
 	p->writes = 0;
-	say(p, "{\"return\": {}, \"id\": 4}");
+	say(p, "{\"return\": {}, \"id\": 1}");
 	assert_int_equal(p->writes, 2);
 	assert_int_equal(p->last_fd, 40);
 	hang_up(p);
@@ -314,7 +314,7 @@ static void a_timed_out_descriptor_still_blocks_the_next(void **state)
 	send_fd(p, "add-fd", 41, &b);
 	wrote(p, "");
 	say(p, "{\"return\": {}, \"id\": 2}");
-	wrote(p, "{\"execute\":\"add-fd\",\"id\":3}\n");
+	wrote(p, "{\"id\":3,\"execute\":\"add-fd\"}\n");
 	assert_int_equal(a.calls, 1);
 	hang_up(p);
 }
@@ -338,7 +338,7 @@ static void a_refused_write_costs_only_the_command_that_asked(void **state)
 	say(p, "{\"return\": {}, \"id\": 2}");
 	assert_int_equal(a.calls, 1);
 	assert_int_equal(p->last_fd, 41);
-	wrote(p, "{\"execute\":\"add-fd\",\"id\":3}\n{\"execute\":\"stop\",\"id\":4}\n");
+	wrote(p, "{\"id\":3,\"execute\":\"add-fd\"}\n{\"id\":4,\"execute\":\"stop\"}\n");
 	hang_up(p);
 	assert_int_equal(b.calls + c.calls, 2);
 }

@@ -6,12 +6,12 @@
 	"{\"event\": \"JOB_STATUS_CHANGE\", \"data\": {\"status\": \"" status                      \
 	"\", \"id\": \"l1\"}, \"timestamp\": {\"seconds\": 1, \"microseconds\": 0}}\r\n"
 #define JOB_END                                                                                    \
-	"{\"execute\":\"query-jobs\",\"id\":3}\n"                                                  \
-	"{\"execute\":\"job-dismiss\",\"arguments\":{\"id\":\"l1\"},\"id\":4}\n"
+	"{\"id\":3,\"execute\":\"query-jobs\"}\n"                                                  \
+	"{\"id\":4,\"execute\":\"job-dismiss\",\"arguments\":{\"id\":\"l1\"}}\n"
 #define JOB_GOOD                                                                                   \
 	"{\"return\": [{\"id\": \"other\", \"status\": \"running\", \"error\": \"not mine\"}, "    \
 	"{\"id\": \"l1\", \"status\": \"concluded\"}], \"id\": 3}\r\n"
-#define JOB_START "{\"execute\":\"snapshot-load\",\"arguments\":{\"job-id\":\"l1\"},\"id\":2}\n"
+#define JOB_START "{\"id\":2,\"execute\":\"snapshot-load\",\"arguments\":{\"job-id\":\"l1\"}}\n"
 
 static void job_ends_when_concluded_comes_after_the_reply(void **state)
 {
@@ -131,8 +131,8 @@ static void job_that_expires_unsent_is_never_started(void **state)
 	qmp_client_tick(p->c, T0 + QMP_DEFAULT_TIMEOUT_MS * USEC_PER_MSEC);
 	assert_int_equal(j.status, -ETIMEDOUT);
 	say(p, GREETING_NO_OOB);
-	wrote(p, "{\"execute\":\"qmp_capabilities\",\"id\":2}\n");
-	say(p, "{\"return\": {}, \"id\": 2}");
+	wrote(p, "{\"id\":1,\"execute\":\"qmp_capabilities\"}\n");
+	say(p, "{\"return\": {}, \"id\": 1}");
 	assert_int_equal(p->ready, 1);
 	wrote(p, "");
 }

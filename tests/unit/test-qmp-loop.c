@@ -45,7 +45,7 @@ static void commands_leave_within_the_call(void **state)
 	(void)state;
 	connected(&f, SOCK_SEQPACKET);
 	assert_int_equal(send_cmd(&f, "stop", NULL), 0);
-	hear(&f, "{\"execute\":\"stop\",\"id\":2}\n");
+	hear(&f, "{\"id\":2,\"execute\":\"stop\"}\n");
 	close_pair(&f);
 }
 
@@ -61,7 +61,7 @@ static void corked_commands_leave_in_one_write(void **state)
 	assert_int_equal(send_cmd(&f, "cont", NULL), 0);
 	assert_int_equal(recv(f.far, &c, 1, MSG_DONTWAIT), -1);
 	qmp_loop_uncork(f.q);
-	hear(&f, "{\"execute\":\"stop\",\"id\":2}\n{\"execute\":\"cont\",\"id\":3}\n");
+	hear(&f, "{\"id\":2,\"execute\":\"stop\"}\n{\"id\":3,\"execute\":\"cont\"}\n");
 	close_pair(&f);
 }
 
@@ -79,12 +79,40 @@ static void a_corked_descriptor_leaves_with_its_own_command(void **state)
 	assert_int_equal(send_with(&f, "add-fd", NULL, f.far, NULL), 0);
 	assert_int_equal(send_cmd(&f, "cont", NULL), 0);
 	qmp_loop_uncork(f.q);
-	hear(&f, "{\"execute\":\"stop\",\"id\":2}\n");
+	hear(&f, "{\"id\":2,\"execute\":\"stop\"}\n");
 	n = io_recv_fd(f.far, buf, sizeof(buf) - 1, &fd);
 	assert_true(n > 0);
 	buf[n] = 0;
-	assert_string_equal(buf, "{\"execute\":\"add-fd\",\"id\":3}\n"
-				 "{\"execute\":\"cont\",\"id\":4}\n");
+	assert_string_equal(buf, "{\"id\":3,\"execute\":\"add-fd\"}\n"
+				 "{\"id\":4,\"execute\":\"cont\"}\n");
+	assert_true(fd >= 0);
+	close_fd(&fd);
+	close_pair(&f);
+}
+
+static void a_primed_command_leaves_in_two_writes_corked_or_not(void **state)
+{
+	struct fixture f;
+	char buf[256];
+	ssize_t n;
+	int fd;
+
+	(void)state;
+	connected(&f, SOCK_SEQPACKET);
+	assert_int_equal(qmp_loop_prime(f.q), 0);
+	hear(&f, "{\"id\":2,\"execute\":\"");
+	assert_int_equal(send_cmd(&f, "stop", NULL), 0);
+	hear(&f, "stop\"}\n");
+	qmp_loop_cork(f.q);
+	assert_int_equal(qmp_loop_prime(f.q), 0);
+	assert_int_equal(send_with(&f, "add-fd", NULL, f.far, NULL), 0);
+	qmp_loop_uncork(f.q);
+	/* The descriptor is on the first byte of its own command's rest. */
+	hear(&f, "{\"id\":3,\"execute\":\"");
+	n = io_recv_fd(f.far, buf, sizeof(buf) - 1, &fd);
+	assert_true(n > 0);
+	buf[n] = 0;
+	assert_string_equal(buf, "add-fd\"}\n");
 	assert_true(fd >= 0);
 	close_fd(&fd);
 	close_pair(&f);
@@ -147,10 +175,10 @@ static void pass_through_full_socket(size_t before, size_t with)
 
 	len = drain(&f, out, size, &fd_from, &fd_to, &fd);
 	assert_int_equal(len, before + with +
-				      strlen("{'execute':'big','arguments':{'text':''},'id':2}\n"
-					     "{'execute':'add-fd','arguments':{'text':''},'id':3}\n"
-					     "{'execute':'cont','id':4}\n"));
-	at = (size_t)((char *)memmem(out, len, "{\"execute\":\"add-fd\"", 19) - out);
+				      strlen("{'id':2,'execute':'big','arguments':{'text':''}}\n"
+					     "{'id':3,'execute':'add-fd','arguments':{'text':''}}\n"
+					     "{'id':4,'execute':'cont'}\n"));
+	at = (size_t)((char *)memmem(out, len, "{\"id\":3,\"execute\":\"add-fd\"", 26) - out);
 	assert_in_range(at, fd_from, fd_to - 1);
 	assert_int_equal(fstat(mem, &a) | fstat(fd, &b), 0);
 	assert_int_equal(a.st_ino, b.st_ino);
@@ -177,8 +205,8 @@ static void a_bad_descriptor_is_refused_and_nothing_else_lost(void **state)
 	assert_int_equal(send_with(&f, "add-fd", NULL, 999999, &e), -EBADF);
 	assert_int_equal(send_cmd(&f, "stop", &ok), 0);
 	qmp_loop_uncork(f.q);
-	hear(&f, "{\"execute\":\"stop\",\"id\":4}\n");
-	say(&f, "{\"return\": {}, \"id\": 4}");
+	hear(&f, "{\"id\":2,\"execute\":\"stop\"}\n");
+	say(&f, "{\"return\": {}, \"id\": 2}");
 	run_until(&f, ok.calls);
 	assert_int_equal(ok.status, 0);
 	assert_int_equal(e.calls, 0);
@@ -303,6 +331,7 @@ int main(void)
 		cmocka_unit_test(commands_leave_within_the_call),
 		cmocka_unit_test(corked_commands_leave_in_one_write),
 		cmocka_unit_test(a_corked_descriptor_leaves_with_its_own_command),
+		cmocka_unit_test(a_primed_command_leaves_in_two_writes_corked_or_not),
 		cmocka_unit_test(full_socket_delays_in_order_and_keeps_descriptors_in_place),
 		cmocka_unit_test(a_bad_descriptor_is_refused_and_nothing_else_lost),
 		cmocka_unit_test(deadlines_are_watched_by_the_loop),

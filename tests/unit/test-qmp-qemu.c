@@ -126,6 +126,27 @@ static void every_command_gets_its_own_descriptor(void **state)
 	}
 }
 
+static void a_primed_command_is_whole_for_qemu_with_and_without_a_descriptor(void **state)
+{
+	struct fixture *f = *state;
+	struct end slow = {}, plain = {}, add = {}, last = {};
+	autoclose int mem = memfd_create("primed", MFD_CLOEXEC);
+
+	/* The beginning waits in QEMU while that one works, and after. */
+	assert_int_equal(send_cmd(f, "query-qmp-schema", &slow), 0);
+	assert_int_equal(qmp_loop_prime(f->q), 0);
+	run_until(f, slow.calls);
+	assert_int_equal(send_cmd(f, "query-status", &plain), 0);
+	assert_int_equal(qmp_loop_prime(f->q), 0);
+	run_until(f, plain.calls);
+	assert_int_equal(send_with(f, "add-fd", args_of("{\"fdset-id\": 7}"), mem, &add), 0);
+	assert_int_equal(send_cmd(f, "query-fdsets", &last), 0);
+	run_until(f, last.calls);
+	assert_int_equal(slow.status | plain.status | add.status | last.status, 0);
+	assert_non_null(strstr(plain.text, "\"prelaunch\""));
+	assert_is_memfd(f, &add, "primed");
+}
+
 static int create_image(struct fixture *f, const char *path, struct end *e)
 {
 	struct qmp_cmd cmd = {.name = "blockdev-create", .fd = -1, .fn = on_end, .arg = e};
@@ -201,6 +222,7 @@ int main(void)
 		t_qemu(pipelined_commands_are_answered_in_order),
 		t_qemu(qemu_error_arrives_whole),
 		t_qemu(every_command_gets_its_own_descriptor),
+		t_qemu(a_primed_command_is_whole_for_qemu_with_and_without_a_descriptor),
 		t_qemu(jobs_end_with_their_result_and_free_their_name),
 		t_qemu(out_of_band_is_offered_and_answered),
 		t_qemu(a_killed_qemu_closes_the_connection),
