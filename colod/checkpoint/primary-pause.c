@@ -124,6 +124,9 @@ void primary_ask_status(struct primary *p)
 {
 	p->was_running = true;
 	send_call(p, CALL_STATUS, "query-status", NULL);
+	/* The next command is stop. Should the checkpoint end before, another one takes its place.
+	 */
+	qmp_loop_prime(p->env->guest->qmp);
 }
 
 void primary_pause(struct primary *p)
@@ -138,6 +141,8 @@ void primary_pause(struct primary *p)
 	p->stop_at_us = clock_now_us();
 	send_call(p, CALL_STOP, "stop", NULL);
 	send_call(p, CALL_SAVE, "xen-save-devices-state", save_args(p->env->guest));
+	/* While QEMU saves: the next command is cont. */
+	qmp_loop_prime(p->env->guest->qmp);
 }
 
 void primary_run_guest(struct primary *p)
