@@ -54,6 +54,8 @@ enum wire_type {
 enum wire_channel {
 	WIRE_CHANNEL_CONTROL = 0,
 	WIRE_CHANNEL_BULK = 1,
+	WIRE_CHANNEL_PACKET = 2, /* only between hosts whose guest has NICs */
+	WIRE_CHANNEL_COUNT,
 };
 
 /* Flags of NEW and SEND. */

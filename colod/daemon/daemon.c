@@ -85,7 +85,7 @@ static int open_engine(struct daemon *d, struct err *e)
 	if (!r)
 		r = secondary_new(&d->secondary, &d->env, e);
 	if (!r)
-		r = link_new(&d->link, d->loop, d->config, &daemon_link_handlers, d, e);
+		r = link_new(&d->link, d->loop, d->config, false, &daemon_link_handlers, d, e);
 	return r;
 }
 

@@ -98,12 +98,13 @@ static int on_accept(void *arg, const struct wire_hello *h, struct err *e)
 	return check_alike(h, &ours, e);
 }
 
-static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd)
+static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd, int packet_fd)
 {
 	struct daemon *d = arg;
 	struct wire_hello ours = {};
 	struct err e;
 
+	close_fd(&packet_fd);
 	on_hello(d, &ours);
 	if (check_alike(peer, &ours, &e) || peer->role == d->role) {
 		log_warn("link", "peer %s refused: %s", link_peer_address(d->link), err_msg(&e));

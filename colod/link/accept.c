@@ -12,13 +12,19 @@
 
 #define CALLER_LIMIT_US (5 * USEC_PER_SEC)
 
+static void caller_close(struct caller *cl)
+{
+	conn_close(&cl->conn);
+	link_close_data(cl->data_fd);
+}
+
 static void reject(struct caller *cl, const char *why)
 {
 	struct wire_msg m = {.type = WIRE_REJECT};
 
 	snprintf(m.text, sizeof(m.text), "%s", why);
 	conn_send(&cl->conn, &m);
-	conn_close(&cl->conn);
+	caller_close(cl);
 }
 
 static struct caller *welcomed_caller(struct link *k, uint64_t session)
@@ -51,39 +57,62 @@ static void on_control_hello(struct caller *cl, const struct wire_hello *h)
 	link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_CONTROL, h->session);
 }
 
-/* The peer sends nothing on either connection before our answer on the bulk one, so both can be
- * taken over. */
-static void on_bulk_hello(struct caller *cl, const struct wire_hello *h)
+/* Every connection is there, and none has brought a byte yet: they can be taken over. */
+static void complete(struct link *k, struct caller *control)
+{
+	struct wire_hello hello = control->hello;
+	char address[sizeof(control->address)];
+	int control_fd = conn_steal(&control->conn);
+	struct err e;
+
+	memcpy(address, control->address, sizeof(address));
+	if (control_fd < 0) {
+		link_note(k, "closed the connections of %s: it spoke before our answer", address);
+		caller_close(control);
+	} else if (conn_open(&k->control, k->loop, control_fd, &e)) {
+		caller_close(control);
+	} else {
+		link_established(k, &hello, control->data_fd, address);
+	}
+}
+
+static bool data_is_due(const struct link *k, const struct caller *control, uint8_t channel)
+{
+	if (channel > k->last_channel)
+		return false;
+	for (int i = WIRE_CHANNEL_BULK; i < channel; i++)
+		if (control->data_fd[i] < 0)
+			return false;
+	return control->data_fd[channel] < 0;
+}
+
+/* The peer sends nothing on any connection before our answer on the last one. */
+static void on_data_hello(struct caller *cl, const struct wire_hello *h)
 {
 	struct link *k = cl->link;
 	struct caller *control = welcomed_caller(k, h->session);
-	char address[sizeof(cl->address)];
-	struct wire_hello hello;
-	int control_fd, bulk_fd;
-	struct err e;
+	int fd;
 
 	if (!control || k->up) {
-		reject(cl, "bulk connection without a control connection");
+		reject(cl, "data connection without a control connection");
 		return;
 	}
-	hello = control->hello;
-	memcpy(address, control->address, sizeof(address));
-	link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_BULK, h->session);
-	bulk_fd = conn_steal(&cl->conn);
-	control_fd = conn_steal(&control->conn);
-	if (bulk_fd < 0 || control_fd < 0) {
-		link_note(k, "closed the connections of %s: it spoke before our answer", address);
-		close_fd(&bulk_fd);
-		close_fd(&control_fd);
+	if (!data_is_due(k, control, h->channel)) {
+		reject(cl, "data connection out of order; is nic = set on one host only?");
+		return;
+	}
+	link_introduce(k, &cl->conn, WIRE_WELCOME, h->channel, h->session);
+	fd = conn_steal(&cl->conn);
+	if (fd < 0) {
+		link_note(k, "closed the connections of %s: it spoke before our answer",
+			  cl->address);
 		conn_close(&cl->conn);
-		conn_close(&control->conn);
+		caller_close(control);
 		return;
 	}
-	if (conn_open(&k->control, k->loop, control_fd, &e)) {
-		close_fd(&bulk_fd);
-		return;
-	}
-	link_established(k, &hello, bulk_fd, address);
+	control->data_fd[h->channel] = fd;
+	if (h->channel == k->last_channel)
+		complete(k, control);
 }
 
 static void on_message(struct conn *c, const struct wire_msg *m)
@@ -93,11 +122,11 @@ static void on_message(struct conn *c, const struct wire_msg *m)
 	if (m->type != WIRE_HELLO || cl->welcomed) {
 		link_note(cl->link, "closed the connection of %s: it sent %s instead of a greeting",
 			  cl->address, wire_type_name(m->type));
-		conn_close(c);
+		caller_close(cl);
 	} else if (m->hello.channel == WIRE_CHANNEL_CONTROL) {
 		on_control_hello(cl, &m->hello);
 	} else {
-		on_bulk_hello(cl, &m->hello);
+		on_data_hello(cl, &m->hello);
 	}
 }
 
@@ -105,6 +134,7 @@ static void on_closed(struct conn *c, const struct err *why)
 {
 	struct caller *cl = container_of(c, struct caller, conn);
 
+	link_close_data(cl->data_fd);
 	link_note(cl->link, "connection of %s ended before it was established: %s", cl->address,
 		  err_msg(why));
 }
@@ -124,7 +154,7 @@ static bool expire(struct link *k)
 			remain = true;
 			continue;
 		}
-		conn_close(&cl->conn);
+		caller_close(cl);
 	}
 	return remain;
 }
@@ -151,7 +181,7 @@ static struct caller *free_caller(struct link *k)
 			oldest = cl;
 	}
 	if (oldest)
-		conn_close(&oldest->conn);
+		caller_close(oldest);
 	return oldest;
 }
 
@@ -172,6 +202,7 @@ static void on_accept(void *arg, int fd, uint32_t revents)
 		return;
 	}
 	memset(cl, 0, sizeof(*cl));
+	memset(cl->data_fd, -1, sizeof(cl->data_fd));
 	cl->link = k;
 	cl->since_us = clock_now_us();
 	memcpy(cl->address, address, sizeof(address));
@@ -200,7 +231,7 @@ int accept_init(struct link *k, struct err *e)
 void accept_close(struct link *k)
 {
 	for (int i = 0; i < LINK_MAX_CALLERS; i++)
-		conn_close(&k->callers[i].conn);
+		caller_close(&k->callers[i]);
 	loop_src_free(&k->listen_src);
 	loop_src_free(&k->callers_timer);
 	close_fd(&k->listen_fd);

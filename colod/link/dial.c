@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Dialing the peer: control connection, handshake, bulk connection, again until it works. */
+/* Dialing the peer: control connection, handshake, data connections, again until it works. */
 #include "colod/link/link-priv.h"
 
 #include "base/cleanup.h"
@@ -19,7 +19,8 @@ static void clear_attempt(struct link *k)
 {
 	loop_src_free(&k->dial_src);
 	close_fd(&k->dial_fd);
-	conn_close(&k->dial_bulk);
+	conn_close(&k->dial_data);
+	link_close_data(k->dial_data_fd);
 	conn_close(&k->control);
 }
 
@@ -35,7 +36,7 @@ void dial_stop(struct link *k)
 /* The first refused attempts are the normal life of a host whose peer is not there yet: no note. */
 void dial_failed(struct link *k, const char *why)
 {
-	bool talked = k->dial_stage == DIAL_HELLO_CONTROL || k->dial_stage == DIAL_HELLO_BULK;
+	bool talked = k->dial_stage == DIAL_HELLO_CONTROL || k->dial_stage == DIAL_HELLO_DATA;
 
 	if (k->dial_stage == DIAL_OFF)
 		return;
@@ -82,8 +83,8 @@ static void on_connected(void *arg, int fd, uint32_t revents)
 		k->dial_stage = DIAL_HELLO_CONTROL;
 		introduce(k, &k->control, WIRE_CHANNEL_CONTROL);
 	} else {
-		k->dial_stage = DIAL_HELLO_BULK;
-		introduce(k, &k->dial_bulk, WIRE_CHANNEL_BULK);
+		k->dial_stage = DIAL_HELLO_DATA;
+		introduce(k, &k->dial_data, k->dial_channel);
 	}
 }
 
@@ -119,7 +120,8 @@ void dial_message(struct link *k, const struct wire_msg *m)
 		k->peer_hello = m->hello;
 		/* What it says on this connection next may overtake its answer on the other. */
 		loop_io_events(k->control.src, 0);
-		connect_stage(k, DIAL_CONNECT_BULK);
+		k->dial_channel = WIRE_CHANNEL_BULK;
+		connect_stage(k, DIAL_CONNECT_DATA);
 		return;
 	}
 	if (m->type == WIRE_REJECT)
@@ -131,34 +133,40 @@ void dial_message(struct link *k, const struct wire_msg *m)
 	dial_failed(k, why);
 }
 
-static void on_bulk_message(struct conn *c, const struct wire_msg *m)
+static void on_data_message(struct conn *c, const struct wire_msg *m)
 {
-	struct link *k = container_of(c, struct link, dial_bulk);
+	struct link *k = container_of(c, struct link, dial_data);
 	int fd;
 
 	if (m->type != WIRE_WELCOME) {
 		dial_message(k, m);
 		return;
 	}
-	fd = conn_steal(&k->dial_bulk);
+	fd = conn_steal(&k->dial_data);
 	if (fd < 0) {
 		dial_failed(k, "it sent bulk data that nobody asked for");
 		return;
 	}
+	k->dial_data_fd[k->dial_channel] = fd;
+	if (k->dial_channel != k->last_channel) {
+		k->dial_channel++;
+		connect_stage(k, DIAL_CONNECT_DATA);
+		return;
+	}
 	loop_timer_disarm(k->dial_timer);
 	k->dial_pause_us = 0;
-	link_established(k, &k->peer_hello, fd, k->peer.text);
+	link_established(k, &k->peer_hello, k->dial_data_fd, k->peer.text);
 }
 
-static void on_bulk_closed(struct conn *c, const struct err *why)
+static void on_data_closed(struct conn *c, const struct err *why)
 {
-	dial_failed(container_of(c, struct link, dial_bulk), err_msg(why));
+	dial_failed(container_of(c, struct link, dial_data), err_msg(why));
 }
 
 int dial_init(struct link *k)
 {
-	k->dial_bulk.on_message = on_bulk_message;
-	k->dial_bulk.on_closed = on_bulk_closed;
+	k->dial_data.on_message = on_data_message;
+	k->dial_data.on_closed = on_data_closed;
 	return loop_add_timer(k->loop, &k->dial_timer, on_timer, k);
 }
 

@@ -13,7 +13,8 @@
 struct caller {
 	struct conn conn;
 	struct link *link;
-	bool welcomed; /* a control connection that waits for its bulk connection */
+	bool welcomed; /* a control connection that waits for its data connections */
+	int data_fd[WIRE_CHANNEL_COUNT]; /* of those that came already */
 	uint64_t since_us;
 	struct wire_hello hello;
 	char address[80];
@@ -24,13 +25,14 @@ enum dial_stage {
 	DIAL_PAUSE, /* until the next attempt */
 	DIAL_CONNECT_CONTROL,
 	DIAL_HELLO_CONTROL,
-	DIAL_CONNECT_BULK,
-	DIAL_HELLO_BULK,
+	DIAL_CONNECT_DATA,
+	DIAL_HELLO_DATA,
 };
 
 struct link {
 	struct loop *loop;
 	const struct config *config;
+	enum wire_channel last_channel; /* the one that makes the link whole */
 	const struct link_handlers *handlers;
 	void *arg;
 	struct tcp_addr peer;
@@ -44,8 +46,10 @@ struct link {
 	struct caller callers[LINK_MAX_CALLERS];
 
 	enum dial_stage dial_stage;
-	struct conn dial_bulk;
-	int dial_fd; /* connecting */
+	struct conn dial_data;
+	enum wire_channel dial_channel;       /* that dial_data is to become */
+	int dial_data_fd[WIRE_CHANNEL_COUNT]; /* done */
+	int dial_fd;                          /* connecting */
 	struct loop_src *dial_src, *dial_timer;
 	uint64_t dial_pause_us;
 	uint64_t session;
@@ -61,8 +65,10 @@ static inline uint64_t link_timeout_us(const struct link *k)
 void link_note(struct link *k, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void link_introduce(struct link *k, struct conn *c, enum wire_type type, enum wire_channel channel,
 		    uint64_t session);
-void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd,
-		      const char *address);
+/* @data_fd: by channel, taken over. */
+void link_established(struct link *k, const struct wire_hello *peer,
+		      int data_fd[WIRE_CHANNEL_COUNT], const char *address);
+void link_close_data(int data_fd[WIRE_CHANNEL_COUNT]);
 void link_control_message(struct conn *c, const struct wire_msg *m);
 void link_control_closed(struct conn *c, const struct err *why);
 

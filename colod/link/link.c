@@ -42,9 +42,17 @@ static void arm_heartbeat(struct link *k)
 	loop_timer_arm(k->heartbeat, link_timeout_us(k) / HEARTBEATS_PER_TIMEOUT);
 }
 
-void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd,
-		      const char *address)
+void link_close_data(int data_fd[WIRE_CHANNEL_COUNT])
 {
+	for (int i = 0; i < WIRE_CHANNEL_COUNT; i++)
+		close_fd(&data_fd[i]);
+}
+
+void link_established(struct link *k, const struct wire_hello *peer,
+		      int data_fd[WIRE_CHANNEL_COUNT], const char *address)
+{
+	int bulk_fd = steal_fd(&data_fd[WIRE_CHANNEL_BULK]);
+
 	k->up = true;
 	k->dial_stage = DIAL_OFF;
 	k->control.last_heard_us = clock_now_us();
@@ -53,7 +61,7 @@ void link_established(struct link *k, const struct wire_hello *peer, int bulk_fd
 	loop_timer_disarm(k->silence);
 	arm_heartbeat(k);
 	tcp_set_blocking(bulk_fd);
-	k->handlers->up(k->arg, peer, bulk_fd);
+	k->handlers->up(k->arg, peer, bulk_fd, steal_fd(&data_fd[WIRE_CHANNEL_PACKET]));
 }
 
 static void take_down(struct link *k)
@@ -174,7 +182,7 @@ const char *link_peer_address(const struct link *k)
 	return k->up ? k->peer_address : k->peer.text;
 }
 
-int link_new(struct link **out, struct loop *l, const struct config *c,
+int link_new(struct link **out, struct loop *l, const struct config *c, bool packets,
 	     const struct link_handlers *h, void *arg, struct err *e)
 {
 	struct link *k = calloc(1, sizeof(*k));
@@ -186,11 +194,15 @@ int link_new(struct link **out, struct loop *l, const struct config *c,
 	k->config = c;
 	k->handlers = h;
 	k->arg = arg;
-	k->control.fd = k->dial_bulk.fd = k->listen_fd = k->dial_fd = -1;
+	k->last_channel = packets ? WIRE_CHANNEL_PACKET : WIRE_CHANNEL_BULK;
+	k->control.fd = k->dial_data.fd = k->listen_fd = k->dial_fd = -1;
+	memset(k->dial_data_fd, -1, sizeof(k->dial_data_fd));
 	k->control.on_message = link_control_message;
 	k->control.on_closed = link_control_closed;
-	for (int i = 0; i < LINK_MAX_CALLERS; i++)
+	for (int i = 0; i < LINK_MAX_CALLERS; i++) {
 		k->callers[i].conn.fd = -1;
+		memset(k->callers[i].data_fd, -1, sizeof(k->callers[i].data_fd));
+	}
 	r = tcp_resolve(&k->peer, &c->peer, false, "peer", e);
 	if (!r)
 		r = accept_init(k, e);

@@ -21,7 +21,8 @@ enum link_state {
  * @hello:   fill in who we are, for the peer to check; session and channel are the link's business
  * @accept:  whether a caller that introduces itself as @h may connect now; a refusal's reason goes
  * to it and into our log. May not change the link.
- * @up:      established; @bulk_fd is the bulk connection, blocking, the callee's from here on
+ * @up:      established; @bulk_fd is the bulk connection, blocking, @packet_fd the packet
+ * connection, non-blocking, or -1; both are the callee's from here on
  * @message: a control message
  * @lost:    broken, or ended by the other side; the link is LINK_DOWN
  * @silent:  nothing was heard for peer_timeout_ms: while up, or as long after @lost as was still
@@ -32,15 +33,16 @@ enum link_state {
 struct link_handlers {
 	void (*hello)(void *arg, struct wire_hello *h);
 	int (*accept)(void *arg, const struct wire_hello *h, struct err *e);
-	void (*up)(void *arg, const struct wire_hello *peer, int bulk_fd);
+	void (*up)(void *arg, const struct wire_hello *peer, int bulk_fd, int packet_fd);
 	void (*message)(void *arg, const struct wire_msg *m);
 	void (*lost)(void *arg, const char *reason);
 	void (*silent)(void *arg);
 	void (*note)(void *arg, const char *text);
 };
 
-/** link_new() - listen on c->listen and resolve c->peer. */
-int link_new(struct link **out, struct loop *l, const struct config *c,
+/** link_new() - listen on c->listen and resolve c->peer. @packets: a packet connection belongs to
+ * the link. */
+int link_new(struct link **out, struct loop *l, const struct config *c, bool packets,
 	     const struct link_handlers *h, void *arg, struct err *e);
 void link_free(struct link *k);
 

@@ -22,7 +22,8 @@ struct end {
 	struct link *link;
 	const char *refuse; /* what accept() answers; NULL: welcome */
 	struct wire_hello peer;
-	int up, lost, silent, notes, messages, bulk_fd;
+	int up, lost, silent, notes, messages, bulk_fd, packet_fd;
+	bool packets; /* wants a packet connection */
 	struct wire_msg last;
 	uint64_t order; /* how many messages came with the epoch expected next */
 	char text[ERR_MSG_MAX], note[ERR_MSG_MAX];
@@ -44,12 +45,14 @@ static inline int end_accept(void *arg, const struct wire_hello *h, struct err *
 	return x->refuse ? err_set(e, EINVAL, "%s", x->refuse) : 0;
 }
 
-static inline void end_up(void *arg, const struct wire_hello *peer, int bulk_fd)
+static inline void end_up(void *arg, const struct wire_hello *peer, int bulk_fd, int packet_fd)
 {
 	struct end *x = arg;
 
 	close_fd(&x->bulk_fd);
+	close_fd(&x->packet_fd);
 	x->bulk_fd = bulk_fd;
+	x->packet_fd = packet_fd;
 	x->peer = *peer;
 	x->up++;
 }
@@ -159,7 +162,8 @@ static inline int raw_connect(uint16_t port)
 static inline void end_init(struct end *x, const char *name, uint16_t listen, uint16_t peer,
 			    uint32_t timeout_ms)
 {
-	*x = (struct end){.bulk_fd = -1, .config = {.peer_timeout_ms = timeout_ms}};
+	*x = (struct end){
+		.bulk_fd = -1, .packet_fd = -1, .config = {.peer_timeout_ms = timeout_ms}};
 	snprintf(x->config.name, sizeof(x->config.name), "%s", name);
 	snprintf(x->config.listen.host, sizeof(x->config.listen.host), "%s", local_host());
 	snprintf(x->config.peer.host, sizeof(x->config.peer.host), "%s", local_host());
@@ -171,7 +175,7 @@ static inline void end_open(struct end *x, struct loop *l)
 {
 	struct err e;
 
-	assert_ok(link_new(&x->link, l, &x->config, end_handlers(), x, &e), &e);
+	assert_ok(link_new(&x->link, l, &x->config, x->packets, end_handlers(), x, &e), &e);
 }
 
 static inline void end_free(struct end *x)
@@ -179,6 +183,7 @@ static inline void end_free(struct end *x)
 	link_free(x->link);
 	x->link = NULL;
 	close_fd(&x->bulk_fd);
+	close_fd(&x->packet_fd);
 }
 
 /* ---- a peer made of plain sockets ---- */

@@ -281,6 +281,52 @@ static void a_slow_listener_does_not_blame_its_peer(void **state)
 	raw_close(&r);
 }
 
+static void with_packets(struct pair *p, bool a, bool b)
+{
+	p->a.packets = a;
+	p->b.packets = b;
+	end_free(&p->b);
+	end_open(&p->b, p->loop);
+}
+
+static void a_guest_with_nics_gets_a_packet_connection(void **state)
+{
+	struct pair *p = *state;
+	char buf[8] = {};
+
+	with_packets(p, true, true);
+	come_up(p);
+	turn_until(p->loop, p->a.packet_fd >= 0 && p->b.packet_fd >= 0);
+	assert_bulk_carries(p->a.bulk_fd, p->b.bulk_fd);
+	assert_true(fcntl(p->a.packet_fd, F_GETFL) & O_NONBLOCK);
+	assert_int_equal(write(p->a.packet_fd, "packet", 6), 6);
+	turn_until(p->loop, read(p->b.packet_fd, buf, sizeof(buf)) == 6);
+	assert_string_equal(buf, "packet");
+}
+
+static void nics_on_the_called_host_only_keep_the_link_down(void **state)
+{
+	struct pair *p = *state;
+
+	/* The caller thinks it is done; the called host waits for a connection that never comes. */
+	with_packets(p, false, true);
+	end_open(&p->a, p->loop);
+	link_dial(p->a.link);
+	turn_until(p->loop, p->a.up);
+	assert_int_equal(p->b.up, 0);
+}
+
+static void nics_on_the_calling_host_only_are_refused(void **state)
+{
+	struct pair *p = *state;
+
+	with_packets(p, true, false);
+	end_open(&p->a, p->loop);
+	link_dial(p->a.link);
+	turn_until(p->loop, p->a.notes || p->b.lost);
+	assert_int_equal(p->a.up, 0);
+}
+
 static void heartbeats_keep_an_idle_link_up(void **state)
 {
 	struct pair *p = *state;
@@ -440,11 +486,11 @@ static void an_address_in_use_is_named(void **state)
 	struct link *k = NULL;
 	struct err e;
 
-	assert_true(link_new(&k, p->loop, &p->b.config, end_handlers(), &p->b, &e) < 0);
+	assert_true(link_new(&k, p->loop, &p->b.config, false, end_handlers(), &p->b, &e) < 0);
 	assert_non_null(strstr(err_msg(&e), p->b.config.listen.port));
 	assert_non_null(strstr(err_msg(&e), "listen ="));
 	snprintf(p->b.config.peer.host, sizeof(p->b.config.peer.host), "256.0.0.1");
-	assert_true(link_new(&k, p->loop, &p->b.config, end_handlers(), &p->b, &e) < 0);
+	assert_true(link_new(&k, p->loop, &p->b.config, false, end_handlers(), &p->b, &e) < 0);
 	assert_non_null(strstr(err_msg(&e), "peer = 256.0.0.1"));
 	assert_null(k);
 }
@@ -465,6 +511,9 @@ int main(void)
 		test(a_broken_connection_is_lost_once),
 		test(an_open_connection_without_a_word_is_silent),
 		test(a_slow_listener_does_not_blame_its_peer),
+		test(a_guest_with_nics_gets_a_packet_connection),
+		test(nics_on_the_called_host_only_keep_the_link_down),
+		test(nics_on_the_calling_host_only_are_refused),
 		test(heartbeats_keep_an_idle_link_up),
 		test(after_a_loss_silence_is_told_when_its_time_is_over),
 		test(a_peer_that_comes_back_in_time_is_not_silent),
