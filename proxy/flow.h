@@ -8,7 +8,7 @@
 
 /**
  * struct flow_key - a flow as the guest sees it: @guest_* are the guest's own side, whichever way a
- * packet goes Compared as bytes: fill it with flow_key_out() or flow_key_in() only.
+ * packet goes. Compared as bytes: fill it with flow_key_out() or flow_key_in() only.
  */
 struct flow_key {
 	struct ip_addr guest, peer;
@@ -58,6 +58,9 @@ void *flow_peek(const struct flow_table *t, const struct flow_key *k);
 /** flow_add() - a new zeroed entry for a key that is not there; NULL when the table is full. */
 void *flow_add(struct flow_table *t, const struct flow_key *k, uint64_t now_us);
 void flow_remove(struct flow_table *t, struct flow_node *n);
+
+/** flow_index() - the entry's number below the capacity, for arrays beside the table. */
+uint32_t flow_index(const struct flow_table *t, const struct flow_node *n);
 
 /** flow_oldest() - the entry unused for longest, or NULL; the caller decides whether it may go. */
 void *flow_oldest(const struct flow_table *t);

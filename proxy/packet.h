@@ -41,6 +41,7 @@ struct ip_addr {
  * @payload_off, @payload_len: what is compared: the TCP or UDP payload; ICMP from its type on
  * without its checksum taken into account by the comparer; the whole of another protocol
  * @sport, @dport: TCP and UDP; of an ICMP echo its identifier in both, so that it is a flow; else 0
+ * @frag_next_off: of an IPv6 fragment, where the byte is that says that a fragment header follows
  * @seq_len:  sequence space of a TCP segment: payload, SYN and FIN
  * @ts_off:   offset of the timestamp option's TSval, 0 when there is none
  * @sack_off, @sack_blocks: first SACK block's offset and their number
@@ -55,7 +56,7 @@ struct pkt {
 	uint32_t l4_off, payload_off, payload_len;
 	uint16_t sport, dport;
 	/* fragments */
-	uint32_t frag_id, frag_off;
+	uint32_t frag_id, frag_off, frag_next_off;
 	bool frag_more;
 	/* TCP */
 	uint32_t seq, ack, seq_len;
