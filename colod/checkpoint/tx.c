@@ -155,15 +155,19 @@ static int collect_and_take(struct tx *tx, bool stopped, struct tx_round *r, str
 	return 0;
 }
 
+/* Half of a bounded round is the first full copy's, so that it ends however fast the guest writes. */
 int tx_round(struct tx *tx, uint64_t budget_bytes, struct tx_round *r, struct err *e)
 {
+	uint64_t written_bytes = tx_full_copy_done(tx) ? budget_bytes : budget_bytes / 2;
+	uint64_t rest_bytes = budget_bytes - written_bytes;
 	int ret = collect_and_take(tx, false, r, e);
 
 	atomic_fetch_add(&tx->stats->precopy_rounds, 1);
 	if (!ret)
-		ret = tx_send_unsent(tx, &budget_bytes, true, e);
+		ret = tx_send_unsent(tx, &written_bytes, true, e);
+	rest_bytes += written_bytes;
 	if (!ret)
-		ret = tx_send_full(tx, &budget_bytes, e);
+		ret = tx_send_full(tx, &rest_bytes, e);
 	return ret;
 }
 

@@ -169,6 +169,22 @@ static void a_full_copy_takes_writes_before_and_behind_its_cursor_along(void **s
 	checkpoint(r);
 }
 
+static void a_full_copy_ends_though_the_guest_writes_faster_than_it_is_sent(void **state)
+{
+	struct rig *r = *state;
+	struct err e;
+
+	write_some(r, &r->primary, RIG_PAGES);
+	r->secondary.rep.direct = true;
+	assert_ok(tx_open(&r->tx, receiver_start(&r->secondary, 1), 1, true, &e), &e);
+	for (unsigned rounds = 0; !tx_full_copy_done(&r->tx); rounds++) {
+		assert_true(rounds < RIG_PAGES);
+		round_trip(r, 10 * PAGE_BYTES);
+		write_some(r, &r->primary, 100);
+	}
+	checkpoint(r);
+}
+
 static void every_epoch_makes_both_sides_equal(void **state)
 {
 	struct rig *r = *state;
@@ -462,6 +478,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(a_full_copy_replaces_whatever_was_there),
 		test(a_full_copy_takes_writes_before_and_behind_its_cursor_along),
+		test(a_full_copy_ends_though_the_guest_writes_faster_than_it_is_sent),
 		test(every_epoch_makes_both_sides_equal),
 		test(a_tracker_that_repeats_itself_changes_nothing),
 		test(after_a_switch_over_no_full_copy_is_needed),
