@@ -197,6 +197,11 @@ uint32_t flow_index(const struct flow_table *t, const struct flow_node *n)
 	return (uint32_t)((size_t)((const uint8_t *)n - t->entries) / t->entry_bytes);
 }
 
+void *flow_at(const struct flow_table *t, uint32_t index)
+{
+	return index < t->capacity ? node_at(t, index) : NULL;
+}
+
 void *flow_oldest(const struct flow_table *t)
 {
 	return list_empty(&t->by_age) ? NULL : list_entry(t->by_age.next, struct flow_node, age);

@@ -59,7 +59,11 @@ void *flow_peek(const struct flow_table *t, const struct flow_key *k);
 void *flow_add(struct flow_table *t, const struct flow_key *k, uint64_t now_us);
 void flow_remove(struct flow_table *t, struct flow_node *n);
 
-/** flow_index() - the entry's number below the capacity, for arrays beside the table. */
+/**
+ * flow_index() - the entry's number below the capacity, for arrays beside the table.
+ * flow_at() - the other way round, in use or not; NULL beyond the capacity.
+ */
+void *flow_at(const struct flow_table *t, uint32_t index);
 uint32_t flow_index(const struct flow_table *t, const struct flow_node *n);
 
 /** flow_oldest() - the entry unused for longest, or NULL; the caller decides whether it may go. */

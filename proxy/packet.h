@@ -69,11 +69,12 @@ struct pkt {
 
 /**
  * pkt_parse_ip() - understand @len bytes from the IP header on. Never fails: what is malformed is
- * PKT_OPAQUE, without addresses and protocol, its payload all of it. UDP whose length does not cover
- * all of the IP payload is PKT_OTHER without ports. IPv6 atomic fragments (RFC 6946) are whole
- * packets; extension headers but for AH are walked past, 16 at most. TCP super-frames of segmentation offload are ordinary packets here, and so is an IPv4
- * total length or IPv6 payload length of 0 with more than 64 KB (BIG TCP). Checksums are not looked
- * at: under offload they are partial.
+ * PKT_OPAQUE, without addresses and protocol, its payload all of it. UDP whose length does not
+ * cover all of the IP payload is PKT_OTHER without ports. IPv6 atomic fragments (RFC 6946) are
+ * whole packets; extension headers but for AH are walked past, 16 at most. TCP super-frames of
+ * segmentation offload are ordinary packets here, and so is an IPv4 total length or IPv6 payload
+ * length of 0 with more than 64 KB (BIG TCP). Checksums are not looked at: under offload they are
+ * partial.
  */
 void pkt_parse_ip(struct pkt *p, const void *data, size_t len, uint16_t vlan);
 

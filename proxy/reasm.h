@@ -14,12 +14,12 @@
  * reasm_clear() or reasm_give_up_all() says otherwise.
  *
  * Fragments that overlap, even as copies, are refused and their datagram is given up, for IPv6 as
- * RFC 5722 wants it, for IPv4 too: the two guests would have to be trusted to agree with each other
- * and with the receiver about which bytes count.
+ * RFC 5722 wants it, for IPv4 too: which of the bytes count is the receiver's choice, which nobody
+ * here knows.
  */
 struct reasm;
 
-/** struct reasm_ref - a datagram: @slot below max_datagrams, @generation never the same twice */
+/** struct reasm_ref - a datagram: @slot is below max_datagrams, @generation new each time */
 struct reasm_ref {
 	uint32_t slot, generation;
 };
@@ -27,14 +27,15 @@ struct reasm_ref {
 enum reasm_state {
 	REASM_PART,     /* kept; more must come */
 	REASM_WHOLE,    /* the last missing one: the datagram is in @data, its slot is free */
-	REASM_GIVEN_UP, /* no datagram comes of it: what the slot holds waits for the commit, and so do
-			 * fragments that come later, which get this answer and the same @ref */
+	REASM_GIVEN_UP, /* no datagram comes of it: what the slot holds waits for the commit, and so
+			 * do fragments that come later: they get this answer and the same @ref */
 	REASM_FULL,     /* no slot free: @ref means nothing, this fragment is on its own */
 };
 
 /**
  * struct reasm_result - @data, @len: with REASM_WHOLE an IP packet for pkt_parse_ip(), as it was
- * before it was cut; valid until the next call
+ * before it was cut; valid until the next call. It may be PKT_FRAGMENT again when a guest nests
+ * fragment headers: that one is not for reasm_add().
  */
 struct reasm_result {
 	enum reasm_state state;
@@ -54,7 +55,7 @@ void reasm_free(struct reasm *r);
 
 /**
  * reasm_add() - take the fragment @p (kind PKT_FRAGMENT) in; its bytes are copied. A datagram that
- * needs more memory than is left is given up, those before it go on.
+ * needs more memory than is left is given up, those before it go on. Returns @out's state.
  */
 enum reasm_state reasm_add(struct reasm *r, uint8_t nic, const struct pkt *p, uint64_t now_us,
 			   struct reasm_result *out);
