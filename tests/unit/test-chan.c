@@ -194,6 +194,8 @@ static void messages_have_the_documented_bytes(void **state)
 	const struct chan_msg a = {
 		.type = CHAN_OWN_ADDRESS, .address = example_key.guest, .vlan = 4095};
 	uint8_t buf[CHAN_ENCODE_MAX];
+	struct chan_msg got;
+	struct err none = {};
 
 	(void)state;
 	assert_int_equal(chan_encode(&e, buf), sizeof(epoch));
@@ -202,8 +204,11 @@ static void messages_have_the_documented_bytes(void **state)
 	assert_memory_equal(buf, flow, sizeof(flow));
 	assert_int_equal(chan_encode(&r, buf), CHAN_HEADER_BYTES + 48);
 	assert_memory_equal(buf + CHAN_HEADER_BYTES + 32, rewrite_tail, sizeof(rewrite_tail));
+	assert_int_equal(buf[5], example_key.nic);
 	assert_int_equal(chan_encode(&a, buf), CHAN_HEADER_BYTES + 18);
 	assert_memory_equal(buf + CHAN_HEADER_BYTES + 12, address_tail, sizeof(address_tail));
+	assert_int_equal(chan_decode(&got, buf, sizeof(buf), &none), CHAN_HEADER_BYTES + 18);
+	assert_int_equal(got.vlan, 4095);
 }
 
 /* ---- round trips ---- */
