@@ -74,6 +74,13 @@ struct json_object *daemon_samples(const struct daemon *d, uint64_t count);
 void daemon_guest_init(struct daemon *d);
 void daemon_run_guest(struct daemon *d);
 
+/*
+ * hurry.c: the threads on the pause's path must not queue behind the guest's busy CPUs: the caller's,
+ * which those it makes inherit, and QEMU's, which read its monitor, stop, save and resume. Its CPU
+ * threads stay as they are.
+ */
+void daemon_hurry(const struct guest *g);
+
 /** daemon_epoch() - the last committed checkpoint of this guest that we know of. */
 static inline uint64_t daemon_epoch(const struct daemon *d)
 {

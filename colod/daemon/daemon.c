@@ -4,13 +4,12 @@
 
 #include "base/cleanup.h"
 #include "colod/daemon/daemon-priv.h"
+#include "colod/qemu/qemu-socket.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -38,20 +37,6 @@ static unsigned scan_threads(const struct config *c)
 	if (c->scan_threads)
 		return c->scan_threads;
 	return (unsigned)MIN(MAX(cores - 1, 1), 4);
-}
-
-/*
- * The threads on the pause's path must not queue behind the guest's busy CPUs: ours, which the engine's
- * threads inherit, and QEMU's main thread, which stops, saves and resumes; its CPU threads exist already.
- */
-#define PAUSE_PATH_NICE -10
-static void hurry_pause_path(const struct guest *g)
-{
-	if (setpriority(PRIO_PROCESS, 0, PAUSE_PATH_NICE) ||
-	    setpriority(PRIO_PROCESS, (id_t)g->pid, PAUSE_PATH_NICE))
-		log_info("main",
-			 "cannot raise priorities (%s): pauses will be longer on a busy host",
-			 strerrorname_np(errno));
 }
 
 static int open_tracker(struct daemon *d, struct err *e)
@@ -95,7 +80,7 @@ static void on_qemu_ready(void *arg)
 	struct err e = {};
 
 	d->guest = qemu_guest(d->qemu);
-	hurry_pause_path(d->guest);
+	daemon_hurry(d->guest);
 	if (open_engine(d, &e)) {
 		d->state = FSM_COMPLETED;
 		daemon_end(d, -e.code, err_msg(&e));
@@ -152,14 +137,6 @@ static void on_signal(void *arg, int signo)
 		return;
 	}
 	daemon_event(d, FSM_EV_TERM, signo == SIGTERM ? "SIGTERM" : "SIGINT");
-}
-
-/* The folder may be the packaged one or a test's; only its last part is ours to make. */
-static int make_runtime_dir(const char *path, struct err *e)
-{
-	if (mkdir(path, 0755) && errno != EEXIST)
-		return err_errno(e, errno, "cannot make runtime_dir %s", path);
-	return 0;
 }
 
 static int set_up(struct daemon *d, struct err *e)

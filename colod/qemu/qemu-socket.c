@@ -94,7 +94,7 @@ static int remove_stale(const struct qemu_files *f, const struct config *c, stru
 		       c->name, pid ? (int)strcspn(pid, "\n") : 1, pid ?: "?", f->qmp);
 }
 
-static int make_runtime_dir(const char *path, struct err *e)
+int make_runtime_dir(const char *path, struct err *e)
 {
 	struct stat st;
 

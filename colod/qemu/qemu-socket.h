@@ -20,6 +20,10 @@ void qemu_files_destroy(struct qemu_files *f);
 /** qemu_files_unlink() - remove both from the file system. */
 void qemu_files_unlink(const struct qemu_files *f);
 
+/** make_runtime_dir() - make folder @path (0755) unless it is there; only its last part is ours to
+ * make. -ENOTDIR when something else has that name. */
+int make_runtime_dir(const char *path, struct err *e);
+
 /**
  * qmp_listen() - a listening socket at f->qmp that only this user may open, for QEMU to inherit.
  * The runtime folder is made (0755) when missing, a stale socket replaced. -EADDRINUSE when a QEMU
