@@ -8,9 +8,13 @@
 const char *ckpt_trigger_name(enum ckpt_trigger t)
 {
 	static const char *const names[CKPT_TRIGGER_COUNT] = {
-		[CKPT_BY_FIRST] = "first",     [CKPT_BY_PERIOD] = "period",
-		[CKPT_BY_COMMAND] = "command", [CKPT_BY_GUEST_RESET] = "guest_reset",
-		[CKPT_BY_VERIFY] = "verify",   [CKPT_BY_SWITCH_OVER] = "switch_over",
+		[CKPT_BY_FIRST] = "first",
+		[CKPT_BY_PERIOD] = "period",
+		[CKPT_BY_MISMATCH] = "mismatch",
+		[CKPT_BY_COMMAND] = "command",
+		[CKPT_BY_GUEST_RESET] = "guest_reset",
+		[CKPT_BY_VERIFY] = "verify",
+		[CKPT_BY_SWITCH_OVER] = "switch_over",
 	};
 
 	return names[t];

@@ -10,12 +10,14 @@
 #include "colod/core/guest.h"
 #include "colod/core/wire.h"
 #include "colod/tracker/tracker.h"
+#include "proxy/proxy.h"
 
 #include <stdatomic.h>
 
 enum ckpt_trigger {
 	CKPT_BY_FIRST, /* end of the first full copy */
 	CKPT_BY_PERIOD,
+	CKPT_BY_MISMATCH, /* the guests' outputs differed, or could not be compared */
 	CKPT_BY_COMMAND,
 	CKPT_BY_GUEST_RESET,
 	CKPT_BY_VERIFY,
@@ -59,10 +61,13 @@ struct ckpt_stats {
  * link itself)
  * @event: feed the failover machine; may call back into the engine, so it is always the last thing
  * done
+ * @runs_next: whether the secondary's guest runs in the epoch that begins; asked at every
+ * checkpoint
  */
 struct ckpt_ops {
 	int (*send)(void *arg, const struct wire_msg *m);
 	void (*event)(void *arg, enum fsm_event ev, const char *reason);
+	bool (*runs_next)(void *arg);
 };
 
 /** struct ckpt_env - lives as long as the engine; everything in it is borrowed. */
@@ -71,6 +76,7 @@ struct ckpt_env {
 	const struct config *config;
 	const struct guest *guest;
 	struct tracker *tracker;
+	struct proxy *proxy; /* NULL: the guest has no NIC */
 	struct ckpt_stats *stats;
 	const struct ckpt_ops *ops;
 	void *arg;

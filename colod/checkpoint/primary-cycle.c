@@ -29,7 +29,7 @@ static uint32_t epoch_flags(const struct primary *p)
 		flags |= WIRE_EPOCH_VERIFY;
 	if (p->current_triggers & BIT(CKPT_BY_SWITCH_OVER))
 		flags |= WIRE_EPOCH_SWITCH;
-	else if (p->env->config->run_secondary)
+	else if (p->env->ops->runs_next && p->env->ops->runs_next(p->env->arg))
 		flags |= WIRE_EPOCH_RUN;
 	return flags;
 }
@@ -129,6 +129,7 @@ static void account_commit(struct primary *p)
 	st->last_commit_at_us = now;
 	st->checkpoints[main_trigger(p->current_triggers)]++;
 	quantile_add(&st->devices_bytes, p->devices_bytes);
+	primary_packets_commit(p);
 }
 
 static void hand_over(struct primary *p)
@@ -153,6 +154,10 @@ void primary_maybe_complete(struct primary *p)
 		return;
 	if ((p->flags & WIRE_EPOCH_SWITCH) && p->loaded != p->epoch)
 		return;
+	if ((p->flags & WIRE_EPOCH_SWITCH) && !p->packets_left) {
+		primary_packets_leave(p);
+		return;
+	}
 	res.epoch = p->epoch;
 	res.pause_us = p->sample.pause_us;
 	res.commit_us = p->sample.commit_us;

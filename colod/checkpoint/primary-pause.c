@@ -29,12 +29,13 @@ static void on_stop(struct primary *p, const struct qmp_reply *r)
 	p->stopped_at_us = clock_now_us();
 	if (r->status) {
 		pause_fail(p, "QEMU could not stop the guest", r->status, r->desc);
-		p->captured = true; /* nothing to capture */
+		p->captured = p->packets_closed = true; /* nothing to capture */
 		primary_pause_step(p);
 		return;
 	}
 	p->sample.stop_us = (uint32_t)(p->stopped_at_us - p->stop_at_us);
 	primary_submit(p, &p->ckpt_job, TX_CAPTURE);
+	primary_packets_close(p);
 }
 
 static void on_save(struct primary *p, const struct qmp_reply *r)
@@ -134,7 +135,8 @@ void primary_pause(struct primary *p)
 	p->phase = PRIMARY_PAUSE;
 	p->pause_failed = false;
 	p->sample = (struct ckpt_sample){};
-	p->captured = p->hashed = p->saved = p->resumed = false;
+	p->captured = p->hashed = p->saved = p->resumed = p->packets_closed = p->packets_left =
+		false;
 	p->holding = true;
 	lseek(p->env->guest->devstate_pos_fd, 0, SEEK_SET);
 	/* QEMU runs these in order; saving goes on while we scan and copy. */
@@ -171,7 +173,7 @@ void primary_pause_step(struct primary *p)
 {
 	struct err why;
 
-	if (p->phase != PRIMARY_PAUSE || !p->captured || !p->saved)
+	if (p->phase != PRIMARY_PAUSE || !p->captured || !p->saved || !p->packets_closed)
 		return;
 	if (p->pause_failed) {
 		why = p->last_err;

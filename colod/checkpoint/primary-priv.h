@@ -88,6 +88,8 @@ struct primary {
 	uint32_t current_triggers; /* that it serves */
 	uint32_t flags;
 	struct list waiting, serving; /* struct ckpt_waiter */
+	bool packets_closed;          /* output from here on belongs to the next epoch */
+	bool packets_left; /* of a switch-over: this host is out of the guest's network */
 	bool suspended, prepared, captured, hashed, saved, resumed, sent, received, verified;
 	bool committed; /* RECEIVED is accounted for */
 	bool pause_failed;
@@ -99,6 +101,10 @@ struct primary {
 	struct wire_msg verify_result;
 	unsigned failures_in_a_row;
 	struct err last_err;
+
+	/* Orders to the proxy, and the session they were given in. */
+	struct proxy_call close_call, commit_call, leave_call;
+	uint64_t close_session, leave_session;
 
 	/* QMP commands under way; replies to the first @stale_calls belong to a session that is
 	 * over. */
@@ -114,6 +120,13 @@ void primary_answer(struct list *waiters, const struct ckpt_result *r);
 void primary_schedule(struct primary *p);
 void primary_arm_stall(struct primary *p);
 void primary_on_stall(void *arg);
+
+/* primary-packets.c: orders to the proxy */
+void primary_packets_init(struct primary *p);
+void primary_packets_close(struct primary *p);
+void primary_packets_commit(struct primary *p);
+void primary_packets_leave(struct primary *p);
+bool primary_packets_idle(const struct primary *p);
 
 /* primary-work.c: jobs for the worker thread */
 void primary_work_init(struct primary *p);

@@ -59,6 +59,7 @@ int primary_new(struct primary **out, const struct ckpt_env *env, struct err *e)
 	list_init(&p->waiting);
 	list_init(&p->serving);
 	primary_work_init(p);
+	primary_packets_init(p);
 	r = tx_init(&p->tx, env->guest, env->tracker, env->stats, e);
 	if (!r)
 		r = worker_start(&p->worker, env->loop, "colod-tx", e);
@@ -157,7 +158,7 @@ int primary_detach(struct primary *p)
 bool primary_is_idle(const struct primary *p)
 {
 	return p->phase == PRIMARY_OFF && !p->round_job.busy && !p->ckpt_job.busy &&
-	       !p->close_job.busy && !p->calls;
+	       !p->close_job.busy && !p->calls && primary_packets_idle(p);
 }
 
 uint64_t primary_epoch(const struct primary *p)

@@ -49,6 +49,9 @@ void secondary_guest_was_shut_down(struct secondary *s);
 /** secondary_guest_was_reset() - QEMU has reset our guest. */
 void secondary_guest_was_reset(struct secondary *s);
 
+/** secondary_packets_marked() - the proxy knows all packets that belong to checkpoint @epoch. */
+void secondary_packets_marked(struct secondary *s, uint64_t epoch);
+
 uint64_t secondary_epoch(const struct secondary *s);
 
 #endif

@@ -27,7 +27,15 @@ static void engine_event(void *arg, enum fsm_event ev, const char *reason)
 	daemon_event(d, ev, reason);
 }
 
-static const struct ckpt_ops engine_ops = {.send = engine_send, .event = engine_event};
+static bool engine_runs_next(void *arg)
+{
+	struct daemon *d = arg;
+
+	return d->config->run_secondary;
+}
+
+static const struct ckpt_ops engine_ops = {
+	.send = engine_send, .event = engine_event, .runs_next = engine_runs_next};
 
 /* While we scan, QEMU saves the devices: one core is its own. */
 static unsigned scan_threads(const struct config *c)

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The proxy of one guest: a thread that holds, compares, mirrors and injects its packets. */
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+
+#include "base/loop.h"
+#include "base/mailbox.h"
+#include "base/quantile.h"
+#include "proxy/bypass.h"
+#include "proxy/compare.h"
+
+#define PROXY_MAX_NICS 8
+
+/** struct proxy_nic - @bridge is empty for a routed tap, @tap_fd is borrowed */
+struct proxy_nic {
+	char tap[16], bridge[16];
+	uint8_t mac[6];
+	int tap_fd;
+};
+
+/** struct proxy_config - copied by proxy_new() */
+struct proxy_config {
+	const char *name; /* of the guest; names the rules */
+	struct proxy_nic nics[PROXY_MAX_NICS];
+	unsigned nic_count;
+	int netfilter; /* enum rules_kind */
+	struct compare_limits limits;
+	struct bypass bypass;
+	unsigned announce_count;
+};
+
+/**
+ * struct proxy_handlers - called on the daemon's loop
+ * @checkpoint: one is needed, for @reason
+ * @marked:     secondary: everything that belongs to checkpoint @epoch is known (CHAN_EPOCH came):
+ * it may be committed
+ * @lost:       the packet connection broke
+ * @note:       something for the log
+ */
+struct proxy_handlers {
+	void (*checkpoint)(void *arg, enum mismatch_reason reason);
+	void (*marked)(void *arg, uint64_t epoch);
+	void (*lost)(void *arg, const char *reason);
+	void (*note)(void *arg, const char *text);
+};
+
+struct proxy;
+
+/** proxy_new() - open everything on the taps and start the thread. Nothing is held yet, no tap is
+ * in its bridge. */
+int proxy_new(struct proxy **out, struct loop *l, const struct proxy_config *c,
+	      const struct proxy_handlers *h, void *arg, struct err *e);
+
+/** proxy_free() - end the thread, undo all rules; what is held is dropped. */
+void proxy_free(struct proxy *p);
+
+enum proxy_op {
+	PROXY_ATTACH_PRIMARY,   /* a session begins after checkpoint @epoch; @fd: packet connection
+				   (taken over), -1: go   on with the one that is there, roles were
+				   swapped */
+	PROXY_ATTACH_SECONDARY, /* the same on the other side; this host's guest is not to be heard
+				 */
+	PROXY_DETACH,           /* the session is over; what is held stays so until the next word */
+	PROXY_CLOSE,   /* primary: the guest stands still for checkpoint @epoch; @runs: in the next
+			  epoch   the secondary runs too */
+	PROXY_COMMIT,  /* primary: checkpoint @epoch is committed */
+	PROXY_PASS,    /* the guest runs here and nobody protects it: in the bridge, nothing held */
+	PROXY_SILENCE, /* this host's guest is not to be heard any more: held packets dropped, out
+			  of the bridge */
+	PROXY_STOPPED, /* secondary: its guest stands still */
+	PROXY_COMMITTED, /* secondary: @epoch is committed here */
+	PROXY_LOADED, /* secondary: the guest stands at @epoch; @runs: it is set running when this
+			 is done */
+	PROXY_TAKE_OVER, /* secondary: the guest is set running here when this is done; @runs: it
+			    does already.
+			    @planned: the old primary has said its last word on the packet
+			    connection */
+};
+
+/** struct proxy_call - one order, embedded in the orderer's state; between proxy_submit() and @done
+ * the proxy's */
+struct proxy_call {
+	struct mail mail;
+	struct proxy *proxy;
+	enum proxy_op op;
+	uint64_t epoch;
+	bool runs, planned, busy;
+	int fd;
+	void (*done)(struct proxy_call *c); /* on the daemon's loop; may be NULL */
+	void *arg;
+};
+
+/** proxy_submit() - orders are carried out in turn. @c must not be busy. */
+void proxy_submit(struct proxy *p, struct proxy_call *c);
+
+/**
+ * proxy_run() - carry out one order and wait for it, at most @timeout_ms, from the daemon's thread:
+ * for last words. 0 or -ETIMEDOUT; no @done.
+ */
+int proxy_run(struct proxy *p, enum proxy_op op, unsigned timeout_ms);
+
+/** struct proxy_status - a snapshot */
+struct proxy_nic_status {
+	char tap[16], bridge[16];
+	bool joined;
+	uint64_t frames_in, frames_out;
+};
+
+struct proxy_status {
+	struct compare_stats compare;
+	struct quantile_view hold_us;
+	const char *netfilter; /* back end */
+	uint64_t mirrored, mirror_lost, injected, replayed, rewritten_flows, queue_lost;
+	unsigned nic_count;
+	struct proxy_nic_status nics[PROXY_MAX_NICS];
+};
+
+void proxy_get_status(struct proxy *p, struct proxy_status *out);
+
+/** proxy_list_flows(), proxy_copy_mismatches() - snapshots; the caller's memory. */
+size_t proxy_list_flows(struct proxy *p, struct compare_flow *out, size_t max);
+void proxy_copy_mismatches(struct proxy *p, struct mismatch_ring *out);
+void proxy_set_timeout(struct proxy *p, uint64_t timeout_us);
+
+#endif
