@@ -10,10 +10,13 @@
 #define NEIGH_OWN       16   /* addresses of the guest's own, per NIC */
 #define NEIGH_FRAME_MAX 128
 
+/** struct neigh_entry - @router: it says so (RFC 4861); a host that stopped saying so would lose its
+ * routes. */
 struct neigh_entry {
 	struct ip_addr addr;
 	uint8_t mac[6];
 	uint16_t vlan;
+	bool router;
 	uint64_t used;
 };
 
@@ -36,6 +39,10 @@ void neigh_learn_in(struct neigh *n, const void *frame, size_t len);
 /** neigh_learn_out() - a frame of the guest: its own addresses. */
 void neigh_learn_out(struct neigh *n, const void *frame, size_t len);
 
+/** neigh_learn_own() - an address that the primary knows of; with the guest's own MAC unless known
+ * with another. */
+void neigh_learn_own(struct neigh *n, const struct ip_addr *addr, uint16_t vlan);
+
 /**
  * neigh_filter_out() - a frame of a guest whose output goes to nobody: 0 when it is neither ARP nor
  * neighbour discovery; else the length of the answer put into @reply (a whole Ethernet frame for
@@ -44,6 +51,7 @@ void neigh_learn_out(struct neigh *n, const void *frame, size_t len);
  */
 int neigh_filter_out(struct neigh *n, const void *frame, size_t len,
 		     uint8_t reply[NEIGH_FRAME_MAX]);
+/* The answer carries the question's VLAN tags. Frames are padded to 60 bytes. */
 
 /**
  * neigh_announcement() - the @i-th frame that tells the network where the guest is now: gratuitous
