@@ -14,12 +14,18 @@ enum bypass_action {
 
 #define BYPASS_MAX_RULES 64
 
+/**
+ * struct bypass_rule - all conditions must hold
+ * @peer_prefix: bits of @peer that count, 0: any. Of an IPv4 network it is 96 or more; a shorter one
+ * is of IPv6 only, although IPv4 addresses lie within ::ffff:0:0/96.
+ * @guest_port, @peer_port: 0: any; else TCP and UDP only
+ */
 struct bypass_rule {
 	enum bypass_action action;
 	uint8_t proto; /* 0: any */
 	struct ip_addr peer;
-	uint8_t peer_prefix;            /* bits that count; 0: any */
-	uint16_t guest_port, peer_port; /* 0: any */
+	uint8_t peer_prefix;
+	uint16_t guest_port, peer_port;
 };
 
 struct bypass {
@@ -29,12 +35,16 @@ struct bypass {
 
 /**
  * bypass_add() - parse one rule and append it: "release|commit [proto udp|tcp|icmp|icmp6|N] [peer
- * ADDR[/BITS]] [guest-port N] [peer-port N]"; at least one condition. The reason names the word
- * that is wrong.
+ * ADDR[/BITS]] [guest-port N] [peer-port N]", conditions in any order, at least one. -EINVAL with a
+ * reason that names the word that is wrong, -ENOSPC for one rule too many; the rules stay as they
+ * were then.
  */
 int bypass_add(struct bypass *b, const char *text, struct err *e);
 
-/** bypass_match() - first rule that fits a packet sent by the guest (@out) or to it. */
+/**
+ * bypass_match() - first rule that fits a packet sent by the guest (@out) or to it. A fragment has
+ * no ports: match the datagram. PKT_OPAQUE fits no rule.
+ */
 enum bypass_action bypass_match(const struct bypass *b, const struct pkt *p, bool out);
 
 #endif
