@@ -36,7 +36,7 @@ void flow_key_in(struct flow_key *k, const struct pkt *p, uint8_t nic)
 }
 
 /* Address and, where the protocol has ports, the port behind it. */
-#define ENDPOINT_MAX (INET6_ADDRSTRLEN + 9)
+#define ENDPOINT_MAX (INET6_ADDRSTRLEN + 8)
 static void endpoint_text(const struct flow_key *k, const struct ip_addr *a, uint16_t port,
 			  char out[ENDPOINT_MAX])
 {
@@ -52,7 +52,8 @@ static void endpoint_text(const struct flow_key *k, const struct ip_addr *a, uin
 		snprintf(out, ENDPOINT_MAX, ip4 ? "%s:%u" : "[%s]:%u", text, port);
 }
 
-static void proto_text(uint8_t proto, char out[16])
+#define PROTO_MAX 13
+static void proto_text(uint8_t proto, char out[PROTO_MAX])
 {
 	const char *name = proto == IPPROTO_TCP      ? "tcp"
 			   : proto == IPPROTO_UDP    ? "udp"
@@ -61,16 +62,16 @@ static void proto_text(uint8_t proto, char out[16])
 						     : NULL;
 
 	if (name)
-		snprintf(out, 16, "%s", name);
+		snprintf(out, PROTO_MAX, "%s", name);
 	else
-		snprintf(out, 16, "protocol %u", proto);
+		snprintf(out, PROTO_MAX, "protocol %u", proto);
 }
 
 const char *flow_key_text(const struct flow_key *k, char buf[FLOW_TEXT_MAX])
 {
 	static const struct ip_addr none;
 	bool echo = k->proto == IPPROTO_ICMP || k->proto == IPPROTO_ICMPV6;
-	char guest[ENDPOINT_MAX], peer[ENDPOINT_MAX], proto[16], id[16] = "", vlan[16] = "";
+	char guest[ENDPOINT_MAX], peer[ENDPOINT_MAX], proto[PROTO_MAX], id[10] = "", vlan[12] = "";
 
 	if (echo && k->guest_port)
 		snprintf(id, sizeof(id), " id %u", k->guest_port);
