@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALNUM "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
 char *trim_left(char *s)
 {
 	return s + strspn(s, " \t");
@@ -70,7 +68,7 @@ int value_name(const struct config_key *k, void *field, const char *value, struc
 	(void)k;
 	if (!len || len > CONFIG_NAME_MAX)
 		return err_set(e, EINVAL, "has %zu characters", len);
-	if (strspn(value, ALNUM "._-") != len || !isalnum((unsigned char)*value))
+	if (strspn(value, CONFIG_ALNUM "._-") != len || !isalnum((unsigned char)*value))
 		return err_set(e, EINVAL, "has a character that a name may not have");
 	memcpy(field, value, len + 1);
 	return 0;
@@ -102,7 +100,7 @@ int value_endpoint(const struct config_key *k, void *field, const char *value, s
 		return err_set(e, EINVAL, "is not an address with a port");
 	if (!v6 && memchr(host, ':', len))
 		return err_set(e, EINVAL, "has an IPv6 address without brackets");
-	if (strspn(host, ALNUM "._-:%") < len)
+	if (strspn(host, CONFIG_ALNUM "._-:%") < len)
 		return err_set(e, EINVAL, "has a character that a host may not have");
 	if (parse_port(colon + 1, ep.port))
 		return err_set(e, EINVAL, "has no port from 1 to 65535");

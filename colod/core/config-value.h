@@ -11,6 +11,9 @@
 #define KEY_REQUIRED BIT(0)
 #define KEY_RUNTIME  BIT(1) /* config_set() may change it */
 #define KEY_VERBATIM BIT(2) /* the rest of the line, '#' included; repeats add up */
+#define KEY_REPEATS  BIT(3) /* may come more than once; each adds one */
+
+#define CONFIG_ALNUM "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 #define ACCEPTS_ENDPOINT "HOST:PORT or [IPV6]:PORT"
 

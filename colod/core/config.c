@@ -4,7 +4,8 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "colod/core/config-value.h"
+#include "colod/core/config-nic.h"
+#include "colod/core/words.h"
 
 #include <errno.h>
 #include <string.h>
@@ -20,8 +21,14 @@ static const struct choice track_kinds[] = {{"auto", TRACK_AUTO},
 					    {"pagemap-scan", TRACK_PAGEMAP_SCAN},
 					    {"soft-dirty", TRACK_SOFT_DIRTY},
 					    {}};
-static const struct choice modes[] = {
-	{"periodic", CKPT_MODE_PERIODIC}, {"on-demand", CKPT_MODE_ON_DEMAND}, {}};
+static const struct choice modes[] = {{"colo", CKPT_MODE_COLO},
+				      {"periodic", CKPT_MODE_PERIODIC},
+				      {"auto", CKPT_MODE_AUTO},
+				      {"on-demand", CKPT_MODE_ON_DEMAND},
+				      {}};
+static const struct choice netfilters[] = {
+	{"auto", NETFILTER_AUTO}, {"nft", NETFILTER_NFT}, {"iptables", NETFILTER_IPTABLES}, {}};
+static const struct choice solo_words[] = {{"forbid", false}, {"allow", true}, {}};
 static const struct choice yes_no[] = {{"no", false}, {"yes", true}, {}};
 static const struct choice log_levels[] = {
 	{"err", LOG_PRIO_ERR},   {"warning", LOG_PRIO_WARNING}, {"notice", LOG_PRIO_NOTICE},
@@ -43,8 +50,8 @@ static const struct config_key keys[] = {
 	 .choices = page_sizes, .accepts = "4K or 2M"},
 	{"dirty_tracking", value_choice32, FIELD(tracking), .def = "auto", .choices = track_kinds,
 	 .accepts = "auto, pagemap-scan or soft-dirty"},
-	{"mode", value_choice32, FIELD(mode), KEY_RUNTIME, .def = "periodic", .choices = modes,
-	 .accepts = "periodic or on-demand"},
+	{"mode", value_choice32, FIELD(mode), KEY_RUNTIME, .choices = modes,
+	 .accepts = "colo, periodic, auto or on-demand"},
 	{"period_ms", value_uint32, FIELD(period_ms), KEY_RUNTIME, .def = "100", .max = 60000,
 	 .accepts = "0 to 60000 (milliseconds)"},
 	{"run_secondary", value_bool, FIELD(run_secondary), .def = "no", .choices = yes_no,
@@ -62,6 +69,26 @@ static const struct config_key keys[] = {
 	 .choices = log_levels, .accepts = "err, warning, notice, info or debug"},
 	{"scan_threads", value_uint32, FIELD(scan_threads), .def = "0", .max = 16,
 	 .accepts = "0 to 16, 0 for one per core up to 4"},
+	{"nic", value_nic, FIELD(nics), KEY_REPEATS, .accepts = ACCEPTS_NIC},
+	{"bypass", value_bypass, FIELD(bypass), KEY_REPEATS, .accepts = "up to 64 bypass rules"},
+	{"netfilter", value_choice32, FIELD(netfilter), .def = "auto", .choices = netfilters,
+	 .accepts = "auto, nft or iptables"},
+	{"colo_period_ms", value_uint32, FIELD(colo_period_ms), KEY_RUNTIME, .def = "5000",
+	 .min = 100, .max = 600000, .accepts = "100 to 600000 (milliseconds)"},
+	{"compare_timeout_ms", value_uint32, FIELD(compare_timeout_ms), KEY_RUNTIME, .def = "200",
+	 .min = 1, .max = 60000, .accepts = "1 to 60000 (milliseconds)"},
+	{"max_held_packets", value_uint32, FIELD(max_held_packets), .def = "20000", .min = 64,
+	 .max = 1000000, .accepts = "64 to 1000000"},
+	{"max_held_bytes", value_size, FIELD(max_held_bytes), .def = "64M", .min = MIB,
+	 .max = 16 * GIB, .accepts = "1M to 16G, with suffix K, M or G"},
+	{"max_flows", value_uint32, FIELD(max_flows), .def = "65536", .min = 64, .max = 1000000,
+	 .accepts = "64 to 1000000"},
+	{"max_half_open", value_uint32, FIELD(max_half_open), .def = "4096", .min = 16,
+	 .max = 1000000, .accepts = "16 to 1000000"},
+	{"solo", value_bool, FIELD(solo_allowed), KEY_RUNTIME, .def = "allow",
+	 .choices = solo_words, .accepts = "allow or forbid"},
+	{"announce_count", value_uint32, FIELD(announce_count), .def = "5", .min = 1, .max = 100,
+	 .accepts = "1 to 100"},
 };
 
 /* struct parse - a file on its way into a struct config. */
@@ -130,7 +157,7 @@ static int parse_pair(struct parse *p, unsigned line, char *text, struct err *e)
 		cut_comment(eq + 1);
 	value = trim(eq + 1);
 	seen = &p->seen_at[k - keys];
-	if (*seen && !(k->flags & KEY_VERBATIM))
+	if (*seen && !(k->flags & (KEY_VERBATIM | KEY_REPEATS)))
 		return err_set(e, EINVAL, "%s is already set in line %u; keep one of them", name,
 			       *seen);
 	*seen = line;
@@ -215,6 +242,30 @@ static int derive_name(struct parse *p, struct err *e)
 		 : 0;
 }
 
+/* Comparing needs output to compare. */
+static int check_mode(const struct config *c, struct err *e)
+{
+	if (!config_compares(c) || c->nic_count)
+		return 0;
+	return err_set(
+		e, EINVAL,
+		"mode: %s compares what the guest sends, and there is no nic = line; add one "
+		"or use periodic or on-demand",
+		ckpt_mode_name(c->mode));
+}
+
+static int finish_mode(struct parse *p, struct err *e)
+{
+	struct config *c = p->c;
+	unsigned line = line_of(p, "mode");
+	int r;
+
+	if (!line)
+		c->mode = c->nic_count ? CKPT_MODE_AUTO : CKPT_MODE_PERIODIC;
+	r = check_mode(c, e);
+	return r ? err_prefix(e, "%s:%u", p->path, line) : 0;
+}
+
 /* Everything that needs more than one key. */
 static int config_finish(struct parse *p, struct err *e)
 {
@@ -226,6 +277,9 @@ static int config_finish(struct parse *p, struct err *e)
 	if (c->memory_bytes % MEMORY_STEP_BYTES)
 		return err_set(e, EINVAL, "%s:%u: memory: not a multiple of 2M", p->path,
 			       line_of(p, "memory"));
+	r = finish_mode(p, e);
+	if (r)
+		return r;
 	if (!c->socket_path &&
 	    asprintf(&c->socket_path, "%s/%s.sock", c->runtime_dir, c->name) < 0) {
 		c->socket_path = NULL;
@@ -281,12 +335,19 @@ void config_destroy(struct config *c)
 	free(c->runtime_dir);
 	free(c->socket_path);
 	free(c->control_group);
+	for (unsigned i = 0; i < c->nic_count; i++) {
+		free(c->nics[i].model);
+		free(c->nics[i].extra);
+	}
+	strv_free(c->bypass);
 	memset(c, 0, sizeof(*c));
 }
 
 int config_set(struct config *c, const char *key, const char *value, struct err *e)
 {
 	const struct config_key *k = key_find(key);
+	enum ckpt_mode old = c->mode;
+	int r;
 
 	if (!k)
 		return key_unknown(key, e);
@@ -295,7 +356,13 @@ int config_set(struct config *c, const char *key, const char *value, struct err 
 			       "%s cannot change while the guest runs; edit the file and restart "
 			       "colod",
 			       k->name);
-	return key_store(k, c, value, e);
+	r = key_store(k, c, value, e);
+	if (r)
+		return r;
+	r = check_mode(c, e);
+	if (r)
+		c->mode = old;
+	return r;
 }
 
 static const char *choice_name(const struct choice *c, uint64_t value)
@@ -314,4 +381,9 @@ const char *ckpt_mode_name(enum ckpt_mode m)
 const char *track_kind_name(enum track_kind k)
 {
 	return choice_name(track_kinds, k);
+}
+
+const char *netfilter_kind_name(enum netfilter_kind k)
+{
+	return choice_name(netfilters, k);
 }

@@ -10,10 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_NAME_MAX 32
+#define CONFIG_NAME_MAX   32
+#define CONFIG_MAX_NICS   8
+#define CONFIG_MAX_BYPASS 64
 
 enum ckpt_mode {
+	CKPT_MODE_COLO,      /* both guests run, their output is compared; at most colo_period_ms */
 	CKPT_MODE_PERIODIC,  /* a checkpoint every period_ms */
+	CKPT_MODE_AUTO,      /* colo while checkpoints are rare, else periodic */
 	CKPT_MODE_ON_DEMAND, /* only by colo-ctl checkpoint and guest events */
 };
 
@@ -21,6 +25,31 @@ enum track_kind {
 	TRACK_AUTO,
 	TRACK_PAGEMAP_SCAN, /* Linux 6.7+ */
 	TRACK_SOFT_DIRTY,
+};
+
+/* What holds the guest's output: the packet filter's tool. */
+enum netfilter_kind {
+	NETFILTER_AUTO,
+	NETFILTER_NFT,
+	NETFILTER_IPTABLES,
+};
+
+/**
+ * struct config_nic - one network card of the guest
+ * @tap:    this host's tap
+ * @bridge: this host's bridge that the tap is a port of; "" for a routed tap
+ * @mac:    the guest's address, the same on both hosts
+ * @model:  QEMU device
+ * @extra:  further properties of the device, "KEY=VALUE,...", or NULL
+ * @mtu:    0: not set
+ */
+struct config_nic {
+	char tap[16];
+	char bridge[16];
+	uint8_t mac[6];
+	char *model;
+	char *extra;
+	uint32_t mtu;
 };
 
 /** struct endpoint - "HOST:PORT" or "[V6]:PORT", split; host is an address or a name. */
@@ -48,6 +77,19 @@ struct config {
 	char *control_group; /* group that may use the control socket besides root, or NULL */
 	enum log_prio log_level;
 	uint32_t scan_threads; /* 0: as many as there are cores, at most 4 */
+
+	struct config_nic nics[CONFIG_MAX_NICS]; /* nic 0, 1, ... in the order of the file */
+	unsigned nic_count;
+	char **bypass; /* the texts of the rules, for proxy/bypass.h; NULL-terminated unless NULL */
+	unsigned bypass_count;
+	enum netfilter_kind netfilter;
+	uint32_t colo_period_ms;     /* the longest epoch in mode colo */
+	uint32_t compare_timeout_ms; /* a packet without counterpart for so long is a mismatch */
+	uint32_t max_held_packets;
+	uint64_t max_held_bytes;
+	uint32_t max_flows, max_half_open;
+	bool solo_allowed;       /* a primary without its peer goes on and lets its output out */
+	uint32_t announce_count; /* how often a new host announces the guest's addresses */
 };
 
 /**
@@ -61,13 +103,20 @@ int config_load(struct config *c, const char *path, struct err *e);
 void config_destroy(struct config *c);
 
 /**
- * config_set() - change a key that may change at run time (mode, period_ms, bandwidth,
- * peer_timeout_ms, log_level). -EPERM for a key that may not, -EINVAL for an unknown key or a bad
+ * config_set() - change a key that may change at run time (mode, period_ms, colo_period_ms,
+ * compare_timeout_ms, solo, bandwidth, peer_timeout_ms, log_level). -EPERM for a key that may not, -EINVAL for an unknown key or a bad
  * value; the reason names it.
  */
 int config_set(struct config *c, const char *key, const char *value, struct err *e);
 
+/** config_compares() - the mode has the secondary's guest run so that outputs can be compared. */
+static inline bool config_compares(const struct config *c)
+{
+	return c->mode == CKPT_MODE_COLO || c->mode == CKPT_MODE_AUTO;
+}
+
 const char *ckpt_mode_name(enum ckpt_mode m);
 const char *track_kind_name(enum track_kind k);
+const char *netfilter_kind_name(enum netfilter_kind k);
 
 #endif

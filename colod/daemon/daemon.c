@@ -169,7 +169,7 @@ static int set_up(struct daemon *d, struct err *e)
 		r = control_open(&d->control, d->loop, c->socket_path, c->control_group,
 				 daemon_on_control, d, e);
 	if (!r)
-		r = qemu_start(&d->qemu, d->loop, c, d->track_kind, &qemu_handlers, d, e);
+		r = qemu_start(&d->qemu, d->loop, c, d->track_kind, NULL, &qemu_handlers, d, e);
 	return r;
 }
 

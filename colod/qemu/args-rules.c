@@ -32,6 +32,8 @@
 #define WHY_BALLOON     "pages that a balloon gives back escape dirty tracking; remove the device"
 #define WHY_VIDEO                                                                                  \
 	"video memory is writable and is not replicated; use -vga none and a serial console"
+#define WHY_OUTPUT                                                                                 \
+	"colod must hold the guest's output; use nic = in the configuration file, colod.conf(5)"
 #define WHY_FILES                                                                                  \
 	"a folder of one host cannot follow the guest to the other; use a network file system"
 #define WHY_TPM     "the state of a TPM lies outside of the guest; remove it"
@@ -70,7 +72,10 @@ const struct arg_rule arg_rules[] = {
 	{"object", IMPLIED("qom-type"), "iothread", WHY_IOTHREAD},
 	{"object", IMPLIED("qom-type"), "*vhost-user*", WHY_OTHER_PROCESS},
 	{"object", IMPLIED("qom-type"), "@(sev-guest|sev-snp-guest|tdx-guest)", WHY_ENCRYPT},
-	{"@(netdev|nic)", IMPLIED("type"), "vhost-@(user|vdpa)", WHY_OTHER_PROCESS},
+
+	{"netdev", NULL, NULL, WHY_OUTPUT},
+	{"@(nic|net)", IMPLIED("type"), "!(none)", WHY_OUTPUT},
+	{"device", "netdev", NULL, WHY_OUTPUT},
 
 	{"device", "iothread*", NULL, WHY_IOTHREAD},
 	{"device", IMPLIED("driver"), "vfio*", WHY_PASSTHROUGH},

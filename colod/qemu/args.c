@@ -138,11 +138,12 @@ static void add(struct builder *b, const char *word)
 PRINTF_LIKE(3, 4)
 static void add_option(struct builder *b, const char *opt, const char *fmt, ...)
 {
-	char value[256];
+	char value[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(value, sizeof(value), fmt, ap);
+	if (vsnprintf(value, sizeof(value), fmt, ap) >= (int)sizeof(value) && !b->r)
+		b->r = -E2BIG;
 	va_end(ap);
 	add(b, opt);
 	if (*value)
@@ -171,6 +172,32 @@ static void add_control(struct builder *b, const struct qemu_fds *fds)
 	add(b, "-no-shutdown");
 }
 
+/*
+ * QEMU itself moves the packets (vhost=off): the kernel would write into guest memory unseen. An
+ * option ROM would be one more block of memory that must be alike on both hosts. What the user adds
+ * comes last and so overrides it.
+ */
+static void add_nic(struct builder *b, unsigned i, const struct config_nic *nic, int tap)
+{
+	const uint8_t *m = nic->mac;
+	char mtu[24] = "";
+
+	if (nic->mtu)
+		snprintf(mtu, sizeof(mtu), ",host_mtu=%u", nic->mtu);
+	add_option(b, "-netdev", "tap,id=colod-net%u,fd=%d,vhost=off", i, tap);
+	add_option(b, "-device",
+		   "%s,netdev=colod-net%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,id=colod-nic%u%s,"
+		   "romfile=%s%s",
+		   nic->model, i, m[0], m[1], m[2], m[3], m[4], m[5], i, mtu, nic->extra ? "," : "",
+		   nic->extra ?: "");
+}
+
+static void add_nics(struct builder *b, const struct config *c, const struct qemu_fds *fds)
+{
+	for (unsigned i = 0; i < c->nic_count; i++)
+		add_nic(b, i, &c->nics[i], fds->taps[i]);
+}
+
 /* What the user left open and QEMU would fill with something that does not fit. */
 static void add_defaults(struct builder *b, const struct config *c, char *const *user)
 {
@@ -180,6 +207,9 @@ static void add_defaults(struct builder *b, const struct config *c, char *const 
 		add_option(b, "-vga", "none");
 	if (!has_option(user, "@(display|vnc|spice|nographic|curses|sdl|gtk)"))
 		add_option(b, "-display", "none");
+	/* QEMU's own choice would be a card whose output nobody holds. */
+	if (!c->nic_count && !has_option(user, "@(nic|net|nodefaults)"))
+		add_option(b, "-nic", "none");
 }
 
 int qemu_args_build(char ***out, const struct config *c, char *const *user,
@@ -192,6 +222,7 @@ int qemu_args_build(char ***out, const struct config *c, char *const *user,
 		add(&b, *w);
 	add_memory(&b, c, fds);
 	add_control(&b, fds);
+	add_nics(&b, c, fds);
 	add_defaults(&b, c, user);
 	if (b.r) {
 		strv_free(b.argv);

@@ -7,8 +7,9 @@
 
 /* Descriptors as QEMU sees them, -1 when absent. */
 struct qemu_fds {
-	int ram; /* memfd of guest RAM */
-	int qmp; /* listening unix socket */
+	int ram;                   /* memfd of guest RAM */
+	int qmp;                   /* listening unix socket */
+	int taps[CONFIG_MAX_NICS]; /* of the config's nics, in their order */
 };
 
 /**

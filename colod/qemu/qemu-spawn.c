@@ -81,19 +81,56 @@ struct fd_move {
 	int source, target;
 };
 
-static int add_files(posix_spawn_file_actions_t *fa, const struct fd_move *moves, size_t n)
+/* struct moves - the descriptors of the process; sources are ours to close. */
+struct moves {
+	struct fd_move list[3 + QEMU_MAX_TAPS];
+	unsigned count;
+};
+
+static int add_move(struct moves *m, int fd, int target)
+{
+	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_SOURCE);
+
+	if (copy < 0 && fd >= 0)
+		return -errno;
+	m->list[m->count++] = (struct fd_move){copy, target};
+	return 0;
+}
+
+static int collect_moves(struct moves *m, const struct qemu_spawn *s)
+{
+	int r = add_move(m, s->ram_fd, QEMU_FD_RAM);
+
+	if (!r)
+		r = add_move(m, s->qmp_fd, QEMU_FD_QMP);
+	if (!r)
+		r = add_move(m, s->uffd_fd, QEMU_FD_UFFD);
+	for (unsigned i = 0; !r && i < s->tap_count; i++)
+		r = add_move(m, s->tap_fds[i], QEMU_FD_TAP + (int)i);
+	return r;
+}
+
+static void close_moves(struct moves *m)
+{
+	while (m->count)
+		close_fd(&m->list[--m->count].source);
+}
+
+static int add_files(posix_spawn_file_actions_t *fa, const struct moves *m)
 {
 	int r = posix_spawn_file_actions_addopen(fa, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
 	if (!r)
 		r = posix_spawn_file_actions_adddup2(fa, STDERR_FILENO, STDOUT_FILENO);
-	for (size_t i = 0; !r && i < n; i++) {
-		if (moves[i].source >= 0)
-			r = posix_spawn_file_actions_adddup2(fa, moves[i].source, moves[i].target);
+	for (unsigned i = 0; !r && i < m->count; i++) {
+		const struct fd_move *move = &m->list[i];
+
+		if (move->source >= 0)
+			r = posix_spawn_file_actions_adddup2(fa, move->source, move->target);
 		else
-			r = posix_spawn_file_actions_addclose(fa, moves[i].target);
+			r = posix_spawn_file_actions_addclose(fa, move->target);
 	}
-	return r ?: posix_spawn_file_actions_addclosefrom_np(fa, QEMU_FD_UFFD + 1);
+	return r ?: posix_spawn_file_actions_addclosefrom_np(fa, QEMU_FD_RAM + (int)m->count);
 }
 
 static int set_attributes(posix_spawnattr_t *attr)
@@ -110,8 +147,7 @@ static int set_attributes(posix_spawnattr_t *attr)
 	return r ?: posix_spawnattr_setsigdefault(attr, &all);
 }
 
-static int run(pid_t *pid, const struct qemu_spawn *s, char *const *env,
-	       const struct fd_move *moves, size_t n)
+static int run(pid_t *pid, const struct qemu_spawn *s, char *const *env, const struct moves *m)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
@@ -121,7 +157,7 @@ static int run(pid_t *pid, const struct qemu_spawn *s, char *const *env,
 		return r;
 	r = posix_spawnattr_init(&attr);
 	if (!r) {
-		r = add_files(&fa, moves, n);
+		r = add_files(&fa, m);
 		if (!r)
 			r = set_attributes(&attr);
 		if (!r)
@@ -135,18 +171,18 @@ static int run(pid_t *pid, const struct qemu_spawn *s, char *const *env,
 int qemu_spawn(pid_t *pid, const struct qemu_spawn *s, struct err *e)
 {
 	_cleanup_(cleanup_strv) char **env = NULL;
-	autoclose int ram = fcntl(s->ram_fd, F_DUPFD_CLOEXEC, FIRST_SOURCE);
-	autoclose int qmp = fcntl(s->qmp_fd, F_DUPFD_CLOEXEC, FIRST_SOURCE);
-	autoclose int uffd = s->uffd_fd < 0 ? -1 : fcntl(s->uffd_fd, F_DUPFD_CLOEXEC, FIRST_SOURCE);
-	struct fd_move moves[] = {{ram, QEMU_FD_RAM}, {qmp, QEMU_FD_QMP}, {uffd, QEMU_FD_UFFD}};
+	_cleanup_(close_moves) struct moves moves = {};
 	int r;
 
-	if (ram < 0 || qmp < 0 || (uffd < 0 && s->uffd_fd >= 0))
-		return err_errno(e, errno, "cannot duplicate descriptors for QEMU");
+	if (s->tap_count > QEMU_MAX_TAPS)
+		return err_set(e, E2BIG, "a guest has at most %d taps", QEMU_MAX_TAPS);
+	r = collect_moves(&moves, s);
+	if (r)
+		return err_errno(e, -r, "cannot duplicate descriptors for QEMU");
 	r = build_env(&env, s->uffd_fd >= 0, e);
 	if (r)
 		return r;
-	r = run(pid, s, env, moves, ARRAY_SIZE(moves));
+	r = run(pid, s, env, &moves);
 	if (r)
 		return err_errno(e, r, "qemu: cannot run \"%s\"", s->argv[0]);
 	return 0;

@@ -11,6 +11,9 @@
 #define QEMU_FD_RAM  3
 #define QEMU_FD_QMP  4
 #define QEMU_FD_UFFD 5
+#define QEMU_FD_TAP  6 /* and on, one for each tap */
+
+#define QEMU_MAX_TAPS 8
 
 /**
  * struct qemu_spawn - what the process is given; descriptors are borrowed
@@ -19,6 +22,8 @@
 struct qemu_spawn {
 	char *const *argv;
 	int ram_fd, qmp_fd, uffd_fd;
+	const int *tap_fds;
+	unsigned tap_count; /* at most QEMU_MAX_TAPS */
 };
 
 /**

@@ -283,13 +283,22 @@ static int watch_process(struct qemu *q, struct err *e)
 	return write_pid_file(&q->files, q->guest.pid, e);
 }
 
-static int launch(struct qemu *q, const struct config *c, char *const *user, struct err *e)
+static int build_args(char ***argv, const struct config *c, char *const *user, struct err *e)
 {
-	static const struct qemu_fds fds = {.ram = QEMU_FD_RAM, .qmp = QEMU_FD_QMP};
+	struct qemu_fds fds = {.ram = QEMU_FD_RAM, .qmp = QEMU_FD_QMP};
+
+	for (unsigned i = 0; i < c->nic_count; i++)
+		fds.taps[i] = QEMU_FD_TAP + (int)i;
+	return qemu_args_build(argv, c, user, &fds, e);
+}
+
+static int launch(struct qemu *q, const struct config *c, char *const *user, const int *tap_fds,
+		  struct err *e)
+{
 	_cleanup_(cleanup_strv) char **argv = NULL;
 	autoclose int listener = -1, uffd_end = -1;
 	struct qemu_spawn s;
-	int r = qemu_args_build(&argv, c, user, &fds, e);
+	int r = build_args(&argv, c, user, e);
 
 	if (!r && q->wants_uffd)
 		r = qemu_uffd_await(&q->uffd, q->loop, &uffd_end, e);
@@ -298,7 +307,7 @@ static int launch(struct qemu *q, const struct config *c, char *const *user, str
 	listener = qmp_listen(&q->files, c, e);
 	if (listener < 0)
 		return listener;
-	s = (struct qemu_spawn){argv, q->ram.fd, listener, uffd_end};
+	s = (struct qemu_spawn){argv, q->ram.fd, listener, uffd_end, tap_fds, c->nic_count};
 	r = connect_qmp(q, e);
 	if (!r)
 		r = qemu_spawn(&q->guest.pid, &s, e);
@@ -319,13 +328,15 @@ static void discard(struct qemu *q)
 	qemu_free(q);
 }
 
-static int start(struct qemu *q, const struct config *c, struct err *e)
+static int start(struct qemu *q, const struct config *c, const int *tap_fds, struct err *e)
 {
 	_cleanup_(cleanup_strv) char **user = NULL;
 	int r = words_split(&user, c->qemu_args, e);
 
 	if (r)
 		return err_prefix(e, "qemu_args");
+	if (c->nic_count && !tap_fds)
+		return err_set(e, EINVAL, "nic: the tap \"%s\" is not open", c->nics[0].tap);
 	r = qemu_args_check(user, e);
 	if (!r)
 		r = qemu_files_init(&q->files, c, e);
@@ -335,11 +346,11 @@ static int start(struct qemu *q, const struct config *c, struct err *e)
 		r = qemu_setup_files(&q->guest, e);
 	if (!r)
 		r = make_sources(q, e);
-	return r ? r : launch(q, c, user, e);
+	return r ? r : launch(q, c, user, tap_fds, e);
 }
 
 int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum track_kind kind,
-	       const struct qemu_handlers *h, void *arg, struct err *e)
+	       const int *tap_fds, const struct qemu_handlers *h, void *arg, struct err *e)
 {
 	struct qemu *q = calloc(1, sizeof(*q));
 	int r;
@@ -355,7 +366,7 @@ int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum t
 	q->guest.uffd = q->guest.vmstate_fd = -1;
 	q->guest.devstate_fd = q->guest.devstate_pos_fd = -1;
 	q->setup = (struct qemu_setup){.guest = &q->guest, .done = on_setup_done, .arg = q};
-	r = start(q, c, e);
+	r = start(q, c, tap_fds, e);
 	if (r) {
 		discard(q);
 		return r;

@@ -27,11 +27,12 @@ struct qemu_handlers {
 
 /**
  * qemu_start() - launch QEMU as @c says and bring it to @ready; @kind decides whether a userfaultfd
- * is fetched from it. Returns at once; errors that are known at once (binary not found, colliding
+ * is fetched from it. @tap_fds: one for each of @c's nics, opened with IFF_TAP | IFF_NO_PI |
+ * IFF_VNET_HDR on /dev/net/tun, borrowed; may be NULL when there are none. Returns at once; errors that are known at once (binary not found, colliding
  * argument, no memory, the name in use) come as the return value.
  */
 int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum track_kind kind,
-	       const struct qemu_handlers *h, void *arg, struct err *e);
+	       const int *tap_fds, const struct qemu_handlers *h, void *arg, struct err *e);
 
 const struct guest *qemu_guest(const struct qemu *q);
 

@@ -70,7 +70,8 @@ static void colods_own_arguments_follow_the_users(void **state)
 		"-machine memory-backend=colod-ram,suppress-vmdesc=on -m 65536K "
 		"-chardev socket,id=colod-qmp,fd=4,server=on,wait=off "
 		"-mon chardev=colod-qmp,mode=control -global migration.send-configuration=off "
-		"-S -no-shutdown -name web -vga none -display none ");
+		"-S -no-shutdown -name web -vga none -display none "
+		"-nic none ");
 }
 
 static void what_the_user_chose_is_not_added_again(void **state)
@@ -173,10 +174,23 @@ static void writes_behind_the_trackers_back_are_refused(void **state)
 	expect_refused("-device vhost-user-fs-pci,chardev=c", "vhost-user");
 	expect_refused("-device vhost-vdpa-device-pci", "vhost-vdpa");
 	expect_refused("-device vhost-scsi-pci,wwpn=w", "vhost-scsi");
-	expect_refused("-netdev vhost-user,id=n,chardev=c", "vhost-user");
-	expect_refused("-netdev type=vhost-vdpa,id=n", "vhost-vdpa");
-	expect_refused("-nic vhost-user,chardev=c", "vhost-user");
 	expect_refused("-device scsi-block,drive=d", "scsi-block");
+}
+
+static void output_that_nobody_would_hold_is_refused(void **state)
+{
+	(void)state;
+	expect_refused("-netdev user,id=n", "-netdev");
+	expect_refused("--netdev '{\"type\":\"user\",\"id\":\"n\"}'", "-netdev");
+	expect_refused("-netdev vhost-user,id=n,chardev=c", "-netdev");
+	expect_refused("-nic user", "-nic user");
+	expect_refused("-nic model=e1000,type=tap", "type=tap");
+	expect_refused("-net nic", "-net nic");
+	expect_refused("-device virtio-net-pci,netdev=n", "netdev=n");
+	expect_refused("-device '{\"driver\":\"e1000\",\"netdev\":\"n\"}'", "netdev=n");
+	expect_refused("-device usb-net,netdev=colod-net0", "netdev=colod-net0");
+	expect_accepted("-nic none");
+	expect_accepted("-net none");
 }
 
 static void ordinary_guests_are_accepted(void **state)
@@ -186,8 +200,6 @@ static void ordinary_guests_are_accepted(void **state)
 	expect_accepted("-machine q35,accel=kvm:tcg -cpu max -smp 2,sockets=1 -nodefaults");
 	expect_accepted("-M pc-i440fx-7.2 -enable-kvm -no-reboot -action reboot=reset");
 	expect_accepted("-kernel k -initrd i -append 'console=ttyS0 quiet' -serial file:/tmp/s");
-	expect_accepted("-netdev tap,id=n0,ifname=t,script=no,vhost=on "
-			"-device virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56");
 	expect_accepted("-drive file=f,format=raw,if=virtio,readonly=on,cache=writeback");
 	expect_accepted("-drive file=f,cache.direct=off -blockdev null-co,node-name=n");
 	expect_accepted("-device virtio-rng-pci -object rng-random,id=r,filename=/dev/urandom");
@@ -226,6 +238,7 @@ int main(void)
 		cmocka_unit_test(names_of_colod_are_refused),
 		cmocka_unit_test(what_is_not_replicated_is_refused),
 		cmocka_unit_test(writes_behind_the_trackers_back_are_refused),
+		cmocka_unit_test(output_that_nobody_would_hold_is_refused),
 		cmocka_unit_test(ordinary_guests_are_accepted),
 		cmocka_unit_test(values_are_not_mistaken_for_options),
 		cmocka_unit_test(broken_json_is_refused),

@@ -66,6 +66,17 @@ static void required_keys_alone_give_the_documented_defaults(void **state)
 	assert_null(c.control_group);
 	assert_int_equal(c.log_level, LOG_PRIO_NOTICE);
 	assert_int_equal(c.scan_threads, 0);
+	assert_int_equal(c.nic_count, 0);
+	assert_int_equal(c.bypass_count, 0);
+	assert_int_equal(c.netfilter, NETFILTER_AUTO);
+	assert_int_equal(c.colo_period_ms, 5000);
+	assert_int_equal(c.compare_timeout_ms, 200);
+	assert_int_equal(c.max_held_packets, 20000);
+	assert_int_equal(c.max_held_bytes, 64 * MIB);
+	assert_int_equal(c.max_flows, 65536);
+	assert_int_equal(c.max_half_open, 4096);
+	assert_true(c.solo_allowed);
+	assert_int_equal(c.announce_count, 5);
 	config_destroy(&c);
 }
 
@@ -78,7 +89,11 @@ static void every_key_can_be_set(void **state)
 		      "qemu=/opt/qemu\nqemu_args=-smp 2\nmemory_page_size=2M\n"
 		      "dirty_tracking=soft-dirty\nmode=on-demand\nperiod_ms=0\nrun_secondary=yes\n"
 		      "bandwidth=100M\npeer_timeout_ms=600000\nruntime_dir=/tmp/x\nsocket=/tmp/s\n"
-		      "control_group=adm\nlog_level=debug\nscan_threads=16\n");
+		      "control_group=adm\nlog_level=debug\nscan_threads=16\n"
+		      "netfilter=iptables\ncolo_period_ms=100\ncompare_timeout_ms=60000\n"
+		      "max_held_packets=64\nmax_held_bytes=1M\nmax_flows=1000000\n"
+		      "max_half_open=16\nsolo=forbid\nannounce_count=1\n"
+		      "nic = tap=t0 mac=52:54:00:00:00:01\nbypass = release proto 47\n");
 	assert_string_equal(c.name, "db-1");
 	assert_string_equal(c.listen.host, "::");
 	assert_string_equal(c.peer.host, "fe80::1%eth0");
@@ -98,6 +113,17 @@ static void every_key_can_be_set(void **state)
 	assert_string_equal(c.control_group, "adm");
 	assert_int_equal(c.log_level, LOG_PRIO_DEBUG);
 	assert_int_equal(c.scan_threads, 16);
+	assert_int_equal(c.netfilter, NETFILTER_IPTABLES);
+	assert_int_equal(c.colo_period_ms, 100);
+	assert_int_equal(c.compare_timeout_ms, 60000);
+	assert_int_equal(c.max_held_packets, 64);
+	assert_int_equal(c.max_held_bytes, MIB);
+	assert_int_equal(c.max_flows, 1000000);
+	assert_int_equal(c.max_half_open, 16);
+	assert_false(c.solo_allowed);
+	assert_int_equal(c.announce_count, 1);
+	assert_string_equal(c.nics[0].tap, "t0");
+	assert_string_equal(c.bypass[0], "release proto 47");
 	config_destroy(&c);
 }
 
@@ -136,7 +162,7 @@ static void errors_name_file_line_key_and_choices(void **state)
 {
 	(void)state;
 	expect_refused(REQUIRED "mode = fast\n",
-		       "web.conf:4: mode: \"fast\"|periodic or on-demand");
+		       "web.conf:4: mode: \"fast\"|colo, periodic, auto or on-demand");
 	expect_refused(REQUIRED "period_ms = 60001\n", "web.conf:4: period_ms|large|0 to 60000");
 	expect_refused(REQUIRED "period_ms =\n", "web.conf:4: period_ms has no value");
 	expect_refused(REQUIRED "period_ms = # c\n", "web.conf:4: period_ms has no value");

@@ -83,7 +83,7 @@ static int start(struct run *t, const char *args)
 		 "qemu = %s\nruntime_dir = %s\nqemu_args = %s\n",
 		 qemu_binary(), t->dir, args);
 	assert_int_equal(config_parse(&t->config, "unit", text, strlen(text), &t->reason), 0);
-	return qemu_start(&t->qemu, t->loop, &t->config, TRACK_SOFT_DIRTY, &handlers, t,
+	return qemu_start(&t->qemu, t->loop, &t->config, TRACK_SOFT_DIRTY, NULL, &handlers, t,
 			  &t->reason);
 }
 
@@ -352,9 +352,9 @@ static void start_second(struct run *t)
 	struct qemu *second = NULL;
 	struct err e = {};
 
-	assert_int_equal(
-		qemu_start(&second, t->loop, &t->config, TRACK_SOFT_DIRTY, &handlers, NULL, &e),
-		-EADDRINUSE);
+	assert_int_equal(qemu_start(&second, t->loop, &t->config, TRACK_SOFT_DIRTY, NULL, &handlers,
+				    NULL, &e),
+			 -EADDRINUSE);
 	assert_non_null(strstr(e.msg, "\"unit\" already runs"));
 	/* The first one is still whole. */
 	qemu_quit(t->qemu, 10000);
