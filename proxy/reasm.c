@@ -150,7 +150,7 @@ static bool place_is_sane(struct datagram *d, const struct pkt *p)
 	if (!n || n > PKT_MAX_BYTES || p->frag_off % UNIT_BYTES || (p->frag_more && n % UNIT_BYTES))
 		return false;
 	end = p->frag_off + n;
-	if (end > PKT_MAX_BYTES || (d->end && (!p->frag_more || end > d->end)))
+	if (end > PKT_MAX_BYTES || (d->end && end > d->end))
 		return false;
 	if (!p->frag_more) {
 		if (d->furthest > end)

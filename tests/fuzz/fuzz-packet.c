@@ -3,6 +3,7 @@
 #include "proxy/flow.h"
 #include "proxy/reasm.h"
 #include "tests/unit/packet-check.h"
+#include "tests/unit/packet-make.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -77,6 +78,29 @@ static void all_packets(struct reasm *r, const uint8_t *data, size_t size)
 	assert(!reasm_expire(r, UINT64_MAX, &ref) && !reasm_waiting(r));
 }
 
+/* Four bytes for each fragment: more and last, id and family; place; length; what is in it. */
+static void made_fragments(struct reasm *r, const uint8_t *data, size_t size)
+{
+	uint32_t generations[SLOTS] = {};
+	static struct mk m;
+
+	for (; size >= 4; data += 4, size -= 4) {
+		bool v6 = data[0] & 2, more = data[0] & 1;
+		struct pkt p;
+
+		mk_start(&m);
+		mk_ip(&m, v6 ? "fd00::1" : "10.0.0.2", v6 ? "fd00::2" : "10.0.0.9", IPPROTO_UDP);
+		mk_fragment(&m, data[0] >> 5, data[1] % 16 * 8u, more);
+		memset(mk_more(&m, data[2]), data[3], data[2]);
+		mk_end(&m);
+		p = mk_parse(&m);
+		if (p.kind == PKT_FRAGMENT)
+			one_fragment(r, &p, 0, generations);
+	}
+	reasm_clear(r);
+	assert(!reasm_waiting(r));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct reasm *r;
@@ -85,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (reasm_new(&r, SLOTS, 2 * PKT_MAX_BYTES, 1))
 		abort();
 	all_packets(r, data, size);
+	made_fragments(r, data, size);
 	reasm_free(r);
 	return 0;
 }

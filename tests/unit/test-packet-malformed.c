@@ -23,7 +23,7 @@ static void malformed_tcp_options_end_parsing_but_not_the_packet(void **state)
 		{{8, 1, 8, 10}, false, false},              /* length 1 */
 		{{3, 17, 1, 1, 1, 1, 8, 10}, false, false}, /* reaches behind the header */
 		{{8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 5, 10}, true, false}, /* SACK cut off */
-		{{0, 0, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8}, false, false}, /* end of options */
+		{{0, 2, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8}, false, false}, /* end of options */
 		{{8, 9, 1, 2, 3, 4, 5, 6, 7, 1}, false, false}, /* timestamps of a wrong length */
 		{{5, 2, 5, 9, 0, 0, 0, 0, 0, 0, 0, 1},
 		 false,
@@ -34,20 +34,21 @@ static void malformed_tcp_options_end_parsing_but_not_the_packet(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		size_t c = i / 2, payload = i % 2 ? 4 : 0;
 		struct pkt p;
 
 		mk_start(&m);
 		mk_ip(&m, "10.0.0.2", "10.0.0.9", IPPROTO_TCP);
 		mk_tcp(&m, 80, 41234, TCP_ACK, 1000, 2000);
-		mk_tcp_option(&m, cases[i].bytes, 16);
-		mk_data(&m, "data", 4);
+		mk_tcp_option(&m, cases[c].bytes, 16);
+		mk_data(&m, "data", payload);
 		mk_end(&m);
 		p = parse_made();
 		assert_int_equal(p.kind, PKT_TCP);
-		assert_int_equal(p.payload_len, 4);
-		assert_int_equal(!!p.ts_off, cases[i].has_ts);
-		assert_int_equal(!!p.sack_off, cases[i].has_sack);
+		assert_int_equal(p.payload_len, payload);
+		assert_int_equal(!!p.ts_off, cases[c].has_ts);
+		assert_int_equal(!!p.sack_off, cases[c].has_sack);
 	}
 }
 

@@ -209,6 +209,11 @@ static void each_part_of_the_key_tells_datagrams_apart(void **state)
 	assert_int_equal(reasm_waiting(r), 4);
 	assert_int_equal(add_frag(0, 0, 0), REASM_WHOLE);
 	assert_int_equal(reasm_waiting(r), 3);
+	reasm_clear(r);
+	make_whole(1, 100);
+	assert_int_equal(add(0x00010002, 0, 64), REASM_PART);
+	assert_int_equal(add(0x00030002, 64, 36), REASM_PART);
+	assert_int_equal(add(0x00010002, 64, 36), REASM_WHOLE);
 }
 
 static void the_protocol_is_part_of_the_key_of_ip4_only(void **state)
@@ -262,6 +267,7 @@ static void impossible_places_give_the_datagram_up(void **state)
 		{0, 64, true, 128, 0, true},    /* nothing in it */
 		{64, 10, false, 128, 8, true},  /* behind the last */
 		{64, 10, false, 72, 10, false}, /* two last ones */
+		{64, 13, false, 72, 5, false},  /* two last ones with one end */
 		{128, 8, true, 64, 10, false},  /* the last one before another */
 		{0, 64, true, 65528, 8, false}, /* 65536 bytes */
 	};
