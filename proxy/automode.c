@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Mode auto: forced checkpoints and waits against what periodic would do. Pure. */
+#include "proxy/automode.h"
+
+#include "base/util.h"
+
+void automode_init(struct automode *a, uint64_t now_us)
+{
+	*a = (struct automode){
+		.colo = true, .since_us = now_us, .probe_us = AUTO_PROBE_MIN_US, .why = ""};
+}
+
+void automode_forced(struct automode *a, uint64_t now_us)
+{
+	a->forced_at_us[a->forced++ % AUTO_RING] = now_us;
+}
+
+/* Whether more than @limit were forced within the window and in this stretch of colo. */
+static bool forced_more_than(const struct automode *a, uint64_t limit, uint64_t now_us)
+{
+	uint64_t at;
+
+	limit = MIN(limit, AUTO_RING - 1);
+	if (a->forced <= limit)
+		return false;
+	at = a->forced_at_us[(a->forced - 1 - limit) % AUTO_RING];
+	return at >= a->since_us && now_us - at <= AUTO_WINDOW_US;
+}
+
+/* What speaks against colo, NULL when nothing does. */
+static const char *objection(const struct automode *a, uint64_t period_us, uint64_t hold_p50_us,
+			     uint64_t now_us)
+{
+	if (!period_us)
+		return NULL;
+	if (forced_more_than(a, MAX(AUTO_MIN_FORCED, AUTO_WINDOW_US / period_us), now_us))
+		return "more checkpoints were forced than periodic makes";
+	if (now_us - a->since_us >= AUTO_SETTLE_US && hold_p50_us > period_us / 2)
+		return "packets waited longer for their match than for a periodic checkpoint";
+	return NULL;
+}
+
+static void change(struct automode *a, bool colo, const char *why, uint64_t now_us)
+{
+	a->colo = colo;
+	a->since_us = now_us;
+	a->switches++;
+	a->why = why;
+}
+
+bool automode_decide(struct automode *a, uint64_t period_us, uint64_t hold_p50_us, uint64_t now_us)
+{
+	uint64_t lasted_us = now_us - a->since_us;
+	const char *why;
+
+	if (!a->colo) {
+		if (lasted_us >= a->probe_us)
+			change(a, true, "colo is tried again", now_us);
+		return a->colo;
+	}
+	if (lasted_us >= AUTO_TRIAL_US)
+		a->probe_us = AUTO_PROBE_MIN_US;
+	why = objection(a, period_us, hold_p50_us, now_us);
+	if (!why)
+		return true;
+	/* The first stretch of colo was no trial. */
+	if (lasted_us < AUTO_TRIAL_US && a->switches)
+		a->probe_us = MIN(2 * a->probe_us, AUTO_PROBE_MAX_US);
+	change(a, false, why, now_us);
+	return false;
+}

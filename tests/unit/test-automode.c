@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Mode auto: when it gives colo up, how long it stays away, when it starts anew. */
+#include "tests/unit/unit.h"
+
+#include "base/util.h"
+#include "proxy/automode.h"
+
+#define MS    USEC_PER_MSEC
+#define SEC   USEC_PER_SEC
+#define START (1000 * SEC)
+
+static void it_begins_with_colo(void **state)
+{
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, START);
+	assert_true(a.colo);
+	assert_int_equal(a.switches, 0);
+	assert_string_equal(a.why, "");
+	assert_true(automode_decide(&a, 100 * MS, 0, START));
+	assert_true(automode_decide(&a, 100 * MS, 0, START + 3600 * SEC));
+	assert_int_equal(a.switches, 0);
+}
+
+/* @forced checkpoints forced evenly over @span_us, the last one at the moment of the decision. */
+static const struct {
+	const char *name;
+	uint64_t period_us;
+	unsigned forced;
+	uint64_t span_us;
+	uint64_t hold_us;
+	bool colo;
+} cases[] = {
+	{"as many as periodic makes", 100 * MS, 20, AUTO_WINDOW_US, 0, true},
+	{"one more", 100 * MS, 21, AUTO_WINDOW_US, 0, false},
+	{"one more, over a longer time", 100 * MS, 21, AUTO_WINDOW_US + 1, 0, true},
+	{"many, but slowly", 100 * MS, 2000, 2000 * SEC, 0, true},
+	{"a burst", 100 * MS, 21, 1 * MS, 0, false},
+	{"a long period, few forced", 10 * SEC, AUTO_MIN_FORCED, 1 * MS, 0, true},
+	{"a long period, one more", 10 * SEC, AUTO_MIN_FORCED + 1, 1 * MS, 0, false},
+	{"period of the window, one forced", AUTO_WINDOW_US, 1, 0, 0, true},
+	{"a short period", 10 * MS, 200, AUTO_WINDOW_US, 0, true},
+	{"a short period, one more", 10 * MS, 201, AUTO_WINDOW_US, 0, false},
+	{"the shortest period", 1 * MS, 2000, AUTO_WINDOW_US, 0, true},
+	{"the shortest period, one more", 1 * MS, 2001, AUTO_WINDOW_US, 0, false},
+	{"no period at all", 0, 5000, 1 * SEC, 1 * SEC, true},
+	{"waits of half the period", 100 * MS, 0, 0, 50 * MS, true},
+	{"waits of more", 100 * MS, 0, 0, 50 * MS + 1, false},
+	{"waits of half a short period", 1 * MS, 0, 0, 500, true},
+};
+
+static void colo_ends_when_it_costs_more_than_periodic(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t begin = START + 10 * SEC, end = begin + cases[i].span_us;
+		struct automode a;
+		bool colo;
+
+		automode_init(&a, START);
+		for (unsigned k = 0; k < cases[i].forced; k++)
+			automode_forced(&a, cases[i].forced == 1
+						    ? begin
+						    : begin + cases[i].span_us * k /
+								      (cases[i].forced - 1));
+		colo = automode_decide(&a, cases[i].period_us, cases[i].hold_us, end);
+		if (colo != cases[i].colo)
+			fail_msg("%s", cases[i].name);
+		assert_int_equal(a.colo, colo);
+		assert_int_equal(a.switches, !colo);
+		assert_int_equal(a.forced, cases[i].forced);
+		assert_int_equal(*a.why != 0, !colo);
+	}
+}
+
+static void a_clock_that_has_just_begun_counts_nothing_that_was_not(void **state)
+{
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, 0);
+	for (int i = 0; i < 20; i++)
+		automode_forced(&a, 1);
+	assert_true(automode_decide(&a, 100 * MS, 0, 1));
+}
+
+static void waits_say_nothing_until_colo_has_settled(void **state)
+{
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, START);
+	assert_true(automode_decide(&a, 100 * MS, 1 * SEC, START + AUTO_SETTLE_US - 1));
+	assert_false(automode_decide(&a, 100 * MS, 1 * SEC, START + AUTO_SETTLE_US));
+}
+
+/* Make it give colo up at @now_us. */
+static void give_up(struct automode *a, uint64_t now_us)
+{
+	for (int i = 0; i < 21; i++)
+		automode_forced(a, now_us);
+	assert_false(automode_decide(a, 100 * MS, 0, now_us));
+	assert_int_equal(a->since_us, now_us);
+}
+
+/* It tries again at that time and not before. */
+static void assert_away_until(struct automode *a, uint64_t until_us)
+{
+	assert_false(automode_decide(a, 100 * MS, 0, until_us - 1));
+	assert_true(automode_decide(a, 100 * MS, 0, until_us));
+}
+
+static void time_away_doubles_up_to_a_maximum(void **state)
+{
+	uint64_t now = START, away = AUTO_PROBE_MIN_US;
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, START);
+	for (unsigned n = 1; n <= 12; n++) {
+		give_up(&a, now);
+		assert_int_equal(a.probe_us, away);
+		assert_int_equal(a.switches, 2 * n - 1);
+		assert_away_until(&a, now + away);
+		assert_int_equal(a.switches, 2 * n);
+		now += away + AUTO_TRIAL_US - 1;
+		away = MIN(2 * away, AUTO_PROBE_MAX_US);
+	}
+	assert_int_equal(a.probe_us, AUTO_PROBE_MAX_US);
+}
+
+static void a_trial_that_lasts_makes_probing_start_anew(void **state)
+{
+	uint64_t now = START;
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, START);
+	for (unsigned n = 0; n < 4; n++) {
+		give_up(&a, now);
+		now += a.probe_us;
+		assert_away_until(&a, now);
+	}
+	assert_int_equal(a.probe_us, 8 * AUTO_PROBE_MIN_US);
+	assert_true(automode_decide(&a, 100 * MS, 0, now + AUTO_TRIAL_US - 1));
+	assert_int_equal(a.probe_us, 8 * AUTO_PROBE_MIN_US);
+	assert_true(automode_decide(&a, 100 * MS, 0, now + AUTO_TRIAL_US));
+	assert_int_equal(a.probe_us, AUTO_PROBE_MIN_US);
+	now += AUTO_TRIAL_US + 1;
+	give_up(&a, now);
+	assert_away_until(&a, now + AUTO_PROBE_MIN_US);
+}
+
+static void a_trial_may_end_at_its_last_decision(void **state)
+{
+	uint64_t now = START;
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, START);
+	for (unsigned n = 0; n < 3; n++) {
+		give_up(&a, now);
+		now += a.probe_us;
+		assert_away_until(&a, now);
+	}
+	/* No checkpoint came in between, so nothing was decided. */
+	give_up(&a, now + AUTO_TRIAL_US);
+	assert_int_equal(a.probe_us, AUTO_PROBE_MIN_US);
+}
+
+static void what_was_forced_before_a_trial_does_not_count(void **state)
+{
+	uint64_t now = START + AUTO_PROBE_MIN_US;
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, START);
+	give_up(&a, START);
+	for (int i = 0; i < 100; i++)
+		automode_forced(&a, now - 1);
+	assert_away_until(&a, now);
+	for (int i = 0; i < 20; i++)
+		automode_forced(&a, now + 1);
+	assert_true(automode_decide(&a, 100 * MS, 0, now + 2));
+	automode_forced(&a, now + 3);
+	assert_false(automode_decide(&a, 100 * MS, 0, now + 4));
+}
+
+static void periodic_heeds_only_the_clock(void **state)
+{
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, START);
+	give_up(&a, START);
+	assert_false(automode_decide(&a, 0, 0, START + AUTO_PROBE_MIN_US - 1));
+	assert_true(automode_decide(&a, 100 * MS, 10 * SEC, START + AUTO_PROBE_MIN_US));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_begins_with_colo),
+		cmocka_unit_test(colo_ends_when_it_costs_more_than_periodic),
+		cmocka_unit_test(a_clock_that_has_just_begun_counts_nothing_that_was_not),
+		cmocka_unit_test(waits_say_nothing_until_colo_has_settled),
+		cmocka_unit_test(time_away_doubles_up_to_a_maximum),
+		cmocka_unit_test(a_trial_that_lasts_makes_probing_start_anew),
+		cmocka_unit_test(a_trial_may_end_at_its_last_decision),
+		cmocka_unit_test(what_was_forced_before_a_trial_does_not_count),
+		cmocka_unit_test(periodic_heeds_only_the_clock),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
