@@ -141,16 +141,11 @@ static void settle(struct inbox *in, const struct inbox_marks *m)
 	}
 }
 
-/* The replica has read just what its checkpoint's marks say. */
+/* The replica has read just what its checkpoint's marks say: it is the last one committed. */
 static void place(struct inbox *in, const struct inbox_marks *m)
 {
-	for (unsigned i = 0; i < in->nic_count; i++) {
-		struct inbox_nic *n = &in->nics[i];
-
-		n->injected = n->base;
-		if (m && m->nics & BIT(i))
-			n->injected = MAX(n->base, m->mark[i]);
-	}
+	for (unsigned i = 0; i < in->nic_count; i++)
+		in->nics[i].injected = in->nics[i].base;
 	in->unmarked = in->loaded > in->settled && !is_complete(in, m);
 }
 

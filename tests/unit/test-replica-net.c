@@ -516,6 +516,100 @@ static void own_and_inherited_offsets_add_up(void **state)
 	assert_int_equal(replica_net_rewrites(r)->flows.used, 1);
 }
 
+static void a_rewritten_frame_is_kept_as_it_came(void **state)
+{
+	struct flow_note offset = note(FLOW_OFFSET);
+
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	offset.seq_offset = 1000;
+	replica_net_note(r, &offset, 0);
+	replica_net_stopped(r);
+	build_client_tcp(1600, 350);
+	replica_net_mirrored(r, 0, 1, m.b, m.len, 0);
+	replica_net_running(r); /* that checkpoint failed */
+	assert_int_equal(last().ack, 600);
+	checkpoint(2, 0);
+	replica_net_running(r);
+	assert_int_equal(last().ack, 1600);
+}
+
+static void a_take_over_begins_at_the_last_committed_checkpoint(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	guest_tcp(TCP_ACK, 500, 40, 10);
+	mirror(0, 1);
+	mirror(0, 2);
+	mark_all(2, 1);
+	replica_net_stopped(r);
+	replica_net_committed(r, 2);
+	replica_net_take_over(r, 0);
+	assert_int_equal(out.transmitted, 0);
+	assert_int_equal(out.injected, 3);
+	assert_int_equal(out.seen[0][2], 2);
+}
+
+static void a_late_frame_of_a_committed_checkpoint_is_not_kept(void **state)
+{
+	struct replica_net_stats s;
+
+	(void)state;
+	checkpoint(1, 5);
+	mirror(0, 5);
+	mirror(0, 6);
+	replica_net_get_stats(r, &s);
+	assert_int_equal(s.kept_frames, 1);
+	assert_int_equal(s.mirrored, 2);
+}
+
+static void a_lost_frame_is_counted_once(void **state)
+{
+	struct replica_net_stats s;
+
+	(void)state;
+	checkpoint(1, 0);
+	for (uint64_t i = 1; i <= REPLICA_MIN_FRAMES + 50; i++)
+		mirror(0, i);
+	replica_net_take_over(r, 0);
+	replica_net_get_stats(r, &s);
+	assert_int_equal(s.lost, 50);
+	assert_int_equal(out.injected, REPLICA_MIN_FRAMES);
+}
+
+static void a_loss_above_the_marks_is_not_made_up_for(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	for (uint64_t i = 1; i <= REPLICA_MIN_FRAMES + 50; i++)
+		mirror(0, i);
+	assert_int_equal(out.lost_calls, 1);
+	checkpoint(2, 40);
+	assert_int_equal(out.lost_calls, 2);
+	assert_int_equal(out.lost, 1 + 10);
+}
+
+static void unusable_sizes_are_refused(void **state)
+{
+	struct replica_net_params p = {.nic_count = REPLICA_MAX_NICS + 1,
+				       .inbox_bytes = 1 << 20,
+				       .outbox_bytes = 1 << 20,
+				       .inbox_frames = REPLICA_MIN_FRAMES,
+				       .max_flows = 1};
+	struct replica_net *none;
+
+	(void)state;
+	assert_int_equal(replica_net_new(&none, &p, &ops, NULL), -EINVAL);
+	p.nic_count = 0;
+	p.inbox_frames--;
+	assert_int_equal(replica_net_new(&none, &p, &ops, NULL), -EINVAL);
+	p.inbox_frames++;
+	p.outbox_bytes = 4096;
+	assert_int_equal(replica_net_new(&none, &p, &ops, NULL), -EINVAL);
+}
+
 static void its_questions_about_neighbours_are_answered_here(void **state)
 {
 	static const uint8_t none[6];
@@ -577,6 +671,12 @@ int main(void)
 		rule(what_the_primary_did_not_release_is_sent_at_take_over),
 		rule(a_load_takes_back_what_was_said),
 		rule(own_and_inherited_offsets_add_up),
+		rule(a_rewritten_frame_is_kept_as_it_came),
+		rule(a_take_over_begins_at_the_last_committed_checkpoint),
+		rule(a_late_frame_of_a_committed_checkpoint_is_not_kept),
+		rule(a_lost_frame_is_counted_once),
+		rule(a_loss_above_the_marks_is_not_made_up_for),
+		rule(unusable_sizes_are_refused),
 		rule(its_questions_about_neighbours_are_answered_here),
 		rule(nothing_but_its_packets_moves_a_live_guest),
 	};
