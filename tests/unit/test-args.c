@@ -39,15 +39,16 @@ static void expect_accepted(const char *text)
 }
 
 /* The whole command line as one string, each word followed by a blank. */
-static void build(const char *user, char *out, size_t size)
+static void build_with(const char *lines, const char *user, char *out, size_t size)
 {
 	_cleanup_(cleanup_strv) char **words = NULL;
 	_cleanup_(cleanup_strv) char **argv = NULL;
-	static const char text[] = "listen=a:1\npeer=b:1\nmemory=64M\nqemu=/opt/q\n";
-	const struct qemu_fds fds = {.ram = 3, .qmp = 4};
+	const struct qemu_fds fds = {.ram = 3, .qmp = 4, .taps = {6, 7, 8, 9, 10, 11, 12, 13}};
+	char text[1024];
 	struct config c;
 	size_t used = 0;
 
+	snprintf(text, sizeof(text), "listen=a:1\npeer=b:1\nmemory=64M\nqemu=/opt/q\n%s", lines);
 	assert_int_equal(config_parse(&c, "web.conf", text, strlen(text), NULL), 0);
 	assert_int_equal(words_split(&words, user, NULL), 0);
 	assert_int_equal(qemu_args_build(&argv, &c, words, &fds, NULL), 0);
@@ -55,6 +56,11 @@ static void build(const char *user, char *out, size_t size)
 	for (char **w = argv; *w; w++)
 		used += (size_t)snprintf(out + used, size - used, "%s ", *w);
 	config_destroy(&c);
+}
+
+static void build(const char *user, char *out, size_t size)
+{
+	build_with("", user, out, size);
 }
 
 static void colods_own_arguments_follow_the_users(void **state)
@@ -72,6 +78,59 @@ static void colods_own_arguments_follow_the_users(void **state)
 		"-mon chardev=colod-qmp,mode=control -global migration.send-configuration=off "
 		"-S -no-shutdown -name web -vga none -display none "
 		"-nic none ");
+}
+
+static void each_card_gets_its_descriptor_and_the_mac_of_the_file(void **state)
+{
+	char line[4096];
+
+	(void)state;
+	build_with("nic = tap=t0 mac=52:54:00:0A:00:01 bridge=br0\n"
+		   "nic = tap=t1 mac=52:54:00:00:00:02 model=e1000 device=addr=5,romfile=x\n"
+		   "nic = tap=t2 mac=52:54:00:00:00:03 mtu=1400 device=csum=off\n",
+		   "-smp 2", line, sizeof(line));
+	assert_non_null(strstr(line, " -netdev tap,id=colod-net0,fd=6,vhost=off "
+				     "-device virtio-net-pci,netdev=colod-net0,"
+				     "mac=52:54:00:0a:00:01,id=colod-nic0,romfile= "
+				     "-netdev tap,id=colod-net1,fd=7,vhost=off "
+				     "-device e1000,netdev=colod-net1,mac=52:54:00:00:00:02,"
+				     "id=colod-nic1,romfile=,addr=5,romfile=x "
+				     "-netdev tap,id=colod-net2,fd=8,vhost=off "
+				     "-device virtio-net-pci,netdev=colod-net2,"
+				     "mac=52:54:00:00:00:03,id=colod-nic2,host_mtu=1400,"
+				     "romfile=,csum=off "));
+	assert_null(strstr(line, "-nic none"));
+}
+
+static void a_card_too_long_for_an_argument_is_refused_not_cut(void **state)
+{
+	static const char head[] = "listen=a:1\npeer=b:1\nmemory=64M\nnic = tap=t0 "
+				   "mac=52:54:00:00:00:01 device=a=";
+	const struct qemu_fds fds = {};
+	char text[2048], **argv = NULL;
+	struct config c;
+	struct err e = {};
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	memcpy(text, head, sizeof(head) - 1);
+	assert_int_equal(config_parse(&c, "web.conf", text, sizeof(text), &e), 0);
+	assert_int_equal(qemu_args_build(&argv, &c, (char *[]){NULL}, &fds, &e), -E2BIG);
+	assert_null(argv);
+	config_destroy(&c);
+}
+
+static void qemus_default_card_never_appears(void **state)
+{
+	char line[4096];
+
+	(void)state;
+	build("-smp 2", line, sizeof(line));
+	assert_non_null(strstr(line, " -nic none "));
+	build("-nodefaults", line, sizeof(line));
+	assert_null(strstr(line, "-nic"));
+	build("-net none", line, sizeof(line));
+	assert_null(strstr(line, "-nic"));
 }
 
 static void what_the_user_chose_is_not_added_again(void **state)
@@ -233,6 +292,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(colods_own_arguments_follow_the_users),
+		cmocka_unit_test(each_card_gets_its_descriptor_and_the_mac_of_the_file),
+		cmocka_unit_test(a_card_too_long_for_an_argument_is_refused_not_cut),
+		cmocka_unit_test(qemus_default_card_never_appears),
 		cmocka_unit_test(what_the_user_chose_is_not_added_again),
 		cmocka_unit_test(what_colod_gives_itself_is_refused),
 		cmocka_unit_test(names_of_colod_are_refused),

@@ -4,11 +4,16 @@
 #include "colod/qemu/qemu.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -73,18 +78,23 @@ static void on_exited(void *arg, const char *how)
 	loop_stop(t->loop, 0);
 }
 
-static int start(struct run *t, const char *args)
+static int start_with(struct run *t, const char *args, const char *lines, const int *tap_fds)
 {
 	static const struct qemu_handlers handlers = {on_ready, on_failed, on_exited};
 	char text[1024];
 
 	snprintf(text, sizeof(text),
 		 "name = unit\nlisten = 127.0.0.1:1\npeer = 127.0.0.1:2\nmemory = 32M\n"
-		 "qemu = %s\nruntime_dir = %s\nqemu_args = %s\n",
-		 qemu_binary(), t->dir, args);
+		 "qemu = %s\nruntime_dir = %s\nqemu_args = %s\n%s",
+		 qemu_binary(), t->dir, args, lines);
 	assert_int_equal(config_parse(&t->config, "unit", text, strlen(text), &t->reason), 0);
-	return qemu_start(&t->qemu, t->loop, &t->config, TRACK_SOFT_DIRTY, NULL, &handlers, t,
+	return qemu_start(&t->qemu, t->loop, &t->config, TRACK_SOFT_DIRTY, tap_fds, &handlers, t,
 			  &t->reason);
+}
+
+static int start(struct run *t, const char *args)
+{
+	return start_with(t, args, "", NULL);
 }
 
 static void run_to_end(struct run *t, const char *args)
@@ -346,6 +356,91 @@ static void the_process_stands_alone_and_its_death_is_reported(void **state)
 	expect_how(t, "killed by signal 9 (KILL)");
 }
 
+/* ---- network cards ---- */
+
+#define TWO_CARDS                                                                                  \
+	"nic = tap=unit0 mac=52:54:00:00:00:01\n"                                                  \
+	"nic = tap=unit1 mac=52:54:00:00:00:02 mtu=1400 model=virtio-net-pci-non-transitional\n"
+
+static int open_tap(const char *name)
+{
+	struct ifreq req = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	assert_true(fd >= 0);
+	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &req), 0);
+	return fd;
+}
+
+/* Descriptor @fd of QEMU is the tap @name. */
+static void expect_tap(const struct run *t, int fd, const char *name)
+{
+	char path[64], text[512] = "", wanted[32];
+	autofclose FILE *f = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)guest(t)->pid, fd);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_true(fread(text, 1, sizeof(text) - 1, f) > 0);
+	snprintf(wanted, sizeof(wanted), "iff:\t%s\n", name);
+	if (!strstr(text, wanted))
+		fail_msg("descriptor %d is not %s: %s", fd, name, text);
+}
+
+static void on_network(void *arg, const struct qmp_reply *r)
+{
+	struct run *t = arg;
+	const char *text = json_object_get_string(r->ret);
+
+	assert_int_equal(r->status, 0);
+	assert_non_null(strstr(text, "model=virtio-net-pci,macaddr=52:54:00:00:00:01"));
+	assert_non_null(strstr(text, "macaddr=52:54:00:00:00:02"));
+	assert_null(strstr(text, "52:54:00:12:34:56")); /* QEMU's own */
+	qemu_quit(t->qemu, 10000);
+}
+
+static void look_at_cards(struct run *t)
+{
+	char target[64];
+
+	expect_tap(t, 6, "unit0");
+	expect_tap(t, 7, "unit1");
+	link_of(t, 3, target, sizeof(target));
+	assert_non_null(strstr(target, "memfd:colod-ram"));
+	command(t, "human-monitor-command", object("{\"command-line\":\"info network\"}"),
+		on_network);
+}
+
+static void each_card_gets_the_tap_of_its_place(void **state)
+{
+	struct run *t = *state;
+	int taps[2];
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	/* Opened in the other order. */
+	taps[1] = open_tap("unit1");
+	taps[0] = open_tap("unit0");
+	t->on_ready = look_at_cards;
+	if (start_with(t, "-machine q35 -accel tcg", TWO_CARDS, taps))
+		fail_msg("start: %s", err_msg(&t->reason));
+	close(taps[0]);
+	close(taps[1]);
+	assert_int_equal(loop_run(t->loop), 0);
+	if (t->has_failed)
+		fail_msg("%s", err_msg(&t->reason));
+	assert_true(t->was_ready);
+	expect_how(t, "exit status 0");
+}
+
+static void cards_without_taps_are_refused(void **state)
+{
+	struct run *t = *state;
+
+	assert_int_equal(start_with(t, PLAIN, TWO_CARDS, NULL), -EINVAL);
+	assert_non_null(strstr(t->reason.msg, "unit0"));
+}
+
 static void start_second(struct run *t)
 {
 	static const struct qemu_handlers handlers = {};
@@ -483,6 +578,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		QEMU_TEST(device_state_can_be_loaded_again_and_again),
 		QEMU_TEST(the_process_stands_alone_and_its_death_is_reported),
+		QEMU_TEST(each_card_gets_the_tap_of_its_place),
+		QEMU_TEST(cards_without_taps_are_refused),
 		QEMU_TEST(a_name_can_be_used_by_one_qemu_only),
 		QEMU_TEST(a_qemu_that_hangs_is_ended_after_the_grace_time),
 		QEMU_TEST(a_qemu_that_ends_by_itself_is_reported_with_its_status),
