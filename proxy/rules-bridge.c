@@ -39,8 +39,7 @@ static int sysctl_get(const char *name, unsigned int *value)
 	return 0;
 }
 
-/* With the module come switches that are on and hold for all bridges of the host: not our business.
- * */
+/* With the module come switches that are on and hold for all bridges of the host: not ours. */
 int rules_switches_load(struct err *e)
 {
 	static const char *const modprobe[] = {"modprobe", "br_netfilter", NULL};

@@ -105,11 +105,16 @@ static inline int rig_packet_socket(const char *name)
 	return fd;
 }
 
-/* IPv6 of the host is off, so that it says nothing of its own on these links. */
+/*
+ * IPv6 of the host is off, so that it says nothing of its own on these links. No bridge's frames go
+ * through iptables unless its own switch says so, which is what a careful host looks like.
+ */
 static inline void rig_up(struct rig *r)
 {
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
-	sh("for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done");
+	sh("for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done;"
+	   "for f in /proc/sys/net/bridge/bridge-nf-call-ip*; do"
+	   "  [ ! -e $f ] || echo 0 >$f; done");
 	r->guest = rig_tap("guest");
 	r->other = rig_tap("other");
 	sh("ip link set lo up && ip link add br0 type bridge && "
@@ -136,8 +141,7 @@ static inline uint32_t rig_sum(const uint8_t *p, size_t len, uint32_t sum)
 	return sum;
 }
 
-/* Sum of the transport part and its pseudo header: 0xffff when its checksum is complete and right.
- * */
+/* Sum of the transport part with its pseudo header: 0xffff when the checksum is complete. */
 static inline uint32_t rig_l4_sum(const uint8_t *ip, size_t len)
 {
 	bool v6 = ip[0] >> 4 == 6;
