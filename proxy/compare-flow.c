@@ -125,7 +125,9 @@ static bool may_go(const struct compare *c, const struct flow *f)
 {
 	if (held_of(c, f))
 		return false;
-	return is_over(f) || c->now_us - f->node.used_us >= c->limits.flow_idle_us;
+	if (c->now_us - f->node.used_us >= c->limits.flow_idle_us)
+		return true;
+	return is_over(f) && (f->gen != c->gen || list_empty(&f->s));
 }
 
 static bool room(struct compare *c)

@@ -154,6 +154,19 @@ static inline void rig_udp(struct rig *r, const void *data, size_t n)
 	mk_udp_packet(&r->m, GUEST, 53, r->peer, r->peer_port, data, n);
 }
 
+/* One datagram of a guest. */
+static inline void p_udp(struct rig *r, uint32_t id, const char *text)
+{
+	rig_udp(r, text, strlen(text));
+	rig_primary(r, id);
+}
+
+static inline void s_udp(struct rig *r, const char *text)
+{
+	rig_udp(r, text, strlen(text));
+	rig_secondary(r);
+}
+
 static inline void rig_inbound(struct rig *r, unsigned flags, uint32_t seq, uint32_t ack)
 {
 	struct pkt p;
