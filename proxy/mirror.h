@@ -38,16 +38,20 @@ struct mirror {
 /**
  * mirror_open() - copy all frames of @direction on the tap @ifindex from now on.
  *
- * The direction is chosen in the kernel: frames of the other are not copied. MIRROR_TO_GUEST sees a
- * frame when the driver is about to queue it for the guest, so always before the guest: when a frame
- * counts as read in struct tap_counters, its copy waits here already. The copies' order is the tap's
- * order as long as the tap has a queueing discipline (not "noqueue": the driver takes frames from
- * several CPUs at once then). Frames that a bridge or the queueing discipline threw away are not seen;
- * frames that the tap's driver then throws away are (tap_counters: dropped).
+ * The direction is chosen in the kernel: frames of the other are not copied. MIRROR_TO_GUEST
+ * sees a frame when the driver is about to queue it for the guest, so always before the guest:
+ * when a frame counts as read in struct tap_counters, its copy waits here already. The copies'
+ * order is the tap's order as long as the tap has a queueing discipline (not "noqueue": the
+ * driver takes frames from several CPUs at once then; seen with two senders on two CPUs: 2 % out
+ * of place). Frames that a bridge or the queueing discipline threw away are not seen; frames
+ * that the tap's driver then throws away are (tap_counters: dropped).
  *
- * @rcvbuf_bytes of copies can wait, forced above the system's limit: MIRROR_RCVBUF_BYTES. A small frame
- * counts with 0.8 KB. The sockets survive the tap going down and up; when it is removed
- * mirror_read() says -ENODEV.
+ * @rcvbuf_bytes of copies can wait, forced above the system's limit: MIRROR_RCVBUF_BYTES, in
+ * which a small frame counts with 0.35 KB. Measured on Linux 6.18: 0.7 us of CPU for each frame
+ * read in a batch, 0.9 to 1.3 us for each injected.
+ *
+ * The sockets survive the tap going down and up; when it is removed mirror_read() says -ENODEV.
+ * Both wake the descriptor with EPOLLERR, which mirror_read() clears.
  */
 int mirror_open(struct mirror *m, int ifindex, enum mirror_direction direction, int rcvbuf_bytes,
 		struct err *e);
@@ -62,42 +66,44 @@ static inline int mirror_fd(const struct mirror *m)
 }
 
 /**
- * mirror_fn - one copy: @data is MIRROR_VNET_BYTES of vnet header and the frame, @len of both together;
- * borrowed for the time of the call.
+ * mirror_fn - one copy: @data is MIRROR_VNET_BYTES of vnet header and the frame, @len of both
+ * together; borrowed for the time of the call.
  *
- * A VLAN tag that the kernel kept beside the frame is in its place in the frame, and the vnet header's
- * offsets count it. Super-frames and partial checksums are as the sender left them if the tap's owner
- * takes them (TUNSETOFFLOAD), else the kernel has cut and completed them before.
+ * A VLAN tag that the kernel kept beside the frame is in its place in the frame, and the vnet
+ * header's offsets count it. Super-frames and partial checksums are as the sender left them if
+ * the tap's owner takes them (TUNSETOFFLOAD), else the kernel has cut and completed them before.
  */
 typedef void (*mirror_fn)(void *arg, const uint8_t *data, size_t len);
 
 /**
- * mirror_read() - hand out what waits, one batch at most (64 frames). The number of frames, 0 when none
- * waits, -ENODEV when the tap is gone, or -errno. Calling it until it says 0 reads the mirror dry.
+ * mirror_read() - hand out what waits, one batch at most (64 frames). The number of frames, 0
+ * when none waits, -ENODEV when the tap is gone, or -errno. Calling it until it says 0 reads the
+ * mirror dry.
  */
 int mirror_read(struct mirror *m, mirror_fn fn, void *arg);
 
 /**
- * mirror_lost() - frames of this direction that could not be copied since mirror_open(), because the
- * receive buffer was full or the frame was longer than MIRROR_MAX_BYTES. Asks the kernel.
+ * mirror_lost() - frames of this direction that could not be copied since mirror_open(), because
+ * the receive buffer was full or the frame was longer than MIRROR_MAX_BYTES. Asks the kernel.
  */
 uint64_t mirror_lost(struct mirror *m);
 
 /**
- * mirror_inject() - send one frame to the guest: @data as mirror_fn gets it, GSO super-frames and VLAN
- * tags included.
+ * mirror_inject() - send one frame to the guest: @data as mirror_fn gets it, GSO super-frames
+ * and VLAN tags included.
  *
  * 0; -ENOBUFS or -EAGAIN: there is no room now, the caller decides how often and when to try again;
  * -ENETDOWN: the tap is down; -EINVAL: vnet header and frame do not fit together, or too short;
  * -EMSGSIZE; -ENODEV, -ENXIO: the tap is gone.
  *
- * MIRROR_TO_GUEST: the frame is mirrored in its place among the others and counts like them. A full tap
- * drops it without a word (its counter tells).
+ * MIRROR_TO_GUEST: the frame is mirrored in its place among the others and counts like them. A
+ * full tap drops it without a word (its counter tells).
  *
- * MIRROR_FROM_GUEST: other mirrors need not see it. Frames that are no super-frames pass the queueing
- * discipline by (PACKET_QDISC_BYPASS), so that a full tap says -ENOBUFS (and counts a drop); bypass takes no
- * super-frame that the kernel would have to cut, so those go the usual way and a full tap drops them
- * without a word. The order is kept: with one sender nothing ever waits in the queueing discipline.
+ * MIRROR_FROM_GUEST: frames that are no super-frames pass the queueing discipline by
+ * (PACKET_QDISC_BYPASS), so that a full tap says -ENOBUFS (and counts a drop) and no packet
+ * socket sees them; bypass takes no super-frame that the kernel would have to cut, so those go
+ * the usual way and a full tap drops them without a word. The order is kept: with one sender
+ * nothing ever waits in the queueing discipline.
  */
 int mirror_inject(struct mirror *m, const void *data, size_t len);
 

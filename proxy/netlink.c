@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Network links over rtnetlink: requests that wait for the kernel's answer, and the event socket. */
+/* Network links over rtnetlink: requests that wait for their answer, and the event socket. */
 #include "proxy/netlink.h"
 
 #include <errno.h>
@@ -379,8 +379,8 @@ int netlink_monitor_fd(const struct netlink_monitor *m)
 	return nl_socket_get_fd(m->sk);
 }
 
-/* A bridge speaks on the same group of its ports, with its own family: a port that leaves is "deleted"
- * there while the link lives on. The link's own message tells the same. */
+/* A bridge speaks on the same group of its ports, with its own family: a port that leaves is
+ * "deleted" there while the link lives on. The link's own message tells the same. */
 static void tell(struct nlmsghdr *nlh, netlink_event_fn fn, void *arg)
 {
 	struct netlink_event ev = {.gone = nlh->nlmsg_type == RTM_DELLINK};

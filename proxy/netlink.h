@@ -38,8 +38,7 @@ struct netlink_link {
 	bool is_up, carrier;
 };
 
-/** struct netlink - a socket for requests; of one thread, in the network namespace it was opened in.
- */
+/** struct netlink - a socket for requests; of one thread, in the namespace it was opened in. */
 struct netlink {
 	struct nl_sock *sk;
 };
@@ -63,9 +62,9 @@ int netlink_get_bridge(struct netlink *n, const char *name, struct netlink_link 
  * @l is not changed by it. Each is one request that the kernel has carried out when it returns;
  * repeating one is harmless.
  *
- * A port of a bridge without STP forwards as soon as it is enslaved and up. Measured on an idle Linux
- * 6.18 with 2 CPUs: enslave 80 us, release 60 us (at most 0.4 ms: the kernel waits for its readers
- * within the call, which takes longer on large machines), up 20 us, down 30 us.
+ * A port of a bridge without STP forwards as soon as it is enslaved and up. Measured on an idle
+ * Linux 6.18 with 2 CPUs: enslave 80 us, release 60 us (at most 0.4 ms: the kernel waits for its
+ * readers within the call, which takes longer on large machines), up 20 us, down 30 us.
  */
 int netlink_set_up(struct netlink *n, const struct netlink_link *l, bool up, struct err *e);
 int netlink_enslave(struct netlink *n, const struct netlink_link *l,
@@ -73,8 +72,8 @@ int netlink_enslave(struct netlink *n, const struct netlink_link *l,
 int netlink_release(struct netlink *n, const struct netlink_link *l, struct err *e);
 
 /**
- * netlink_set_port_state() - silence a bridge port at once, or let it speak again: 7 us, waiting for
- * nothing. -EBUSY when the kernel itself runs STP on the bridge.
+ * netlink_set_port_state() - silence a bridge port at once, or let it speak again: 7 us, waiting
+ * for nothing. -EBUSY when the kernel itself runs STP on the bridge.
  *
  * It is not a lock: the kernel lets the port forward again when its link goes down and comes back.
  */
@@ -101,8 +100,8 @@ void netlink_monitor_close(struct netlink_monitor *m);
 int netlink_monitor_fd(const struct netlink_monitor *m);
 
 /**
- * netlink_monitor_read() - call @fn for each event that waits. 0, -ENOBUFS when events were lost (ask
- * for the links again with netlink_get()), or -errno.
+ * netlink_monitor_read() - call @fn for each event that waits. 0, -ENOBUFS when events were lost
+ * (ask for the links again with netlink_get()), or -errno.
  */
 int netlink_monitor_read(struct netlink_monitor *m, netlink_event_fn fn, void *arg);
 

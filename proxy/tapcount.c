@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which mirrored frame was the last that the guest's QEMU has read: arithmetic over counters. Pure. */
+/* Which mirrored frame the guest's QEMU has read last: arithmetic over counters. Pure. */
 #include "proxy/tapcount.h"
 
 #include "base/util.h"
@@ -38,8 +38,8 @@ static bool nothing_waits(const struct tapcount *c, const struct tapcount_now *n
 						 now->read - c->read + now->dropped - c->dropped;
 }
 
-/* All that was dropped may have come after the last one read; what the mirror missed has no number; the
- * owner may hold the last ones, be they from before the origin. */
+/* All that was dropped may have come after the last one read; what the mirror missed has no
+ * number; the owner may hold the last ones, be they from before the origin. */
 static uint64_t surely_given(const struct tapcount *c, uint64_t read, uint64_t lost)
 {
 	if (read < c->held)

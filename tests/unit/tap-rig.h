@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A private network namespace with a bridge, a tap and a link to the outside; the test is the guest. */
+/* A network namespace with a bridge, a tap and a link to the outside; the test is the guest. */
 #ifndef TESTS_UNIT_TAP_RIG_H
 #define TESTS_UNIT_TAP_RIG_H
 
@@ -44,6 +44,20 @@ static inline int enter_namespace(void **state)
 	return 0;
 }
 
+/* The kernel turns a new link's carrier into a forwarding port in its own time. */
+static inline void wait_for_wire(struct tap_rig *r)
+{
+	struct netlink_link l;
+	struct err e;
+
+	do {
+		usleep(1000);
+		assert_ok(netlink_get(&r->nl, "wire", &l, &e), &e);
+	} while (l.port_state != NETLINK_PORT_FORWARDING);
+	run("until [ $(cat /sys/class/net/far/operstate) = up ] &&"
+	    " [ $(cat /sys/class/net/" RIG_BRIDGE "/operstate) = up ]; do sleep 0.01; done");
+}
+
 static inline int rig_setup(void **state)
 {
 	struct tap_rig *r = calloc(1, sizeof(*r));
@@ -56,6 +70,7 @@ static inline int rig_setup(void **state)
 	    "echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6; done");
 	run("ip link set wire master " RIG_BRIDGE "; ip link set wire up; ip link set far up");
 	assert_ok(netlink_open(&r->nl, &e), &e);
+	wait_for_wire(r);
 	r->fd = tap_create(RIG_TAP, TAP_HOST_SILENT, &e);
 	if (r->fd < 0)
 		fail_msg("%s", err_msg(&e));
@@ -96,12 +111,13 @@ static inline size_t guest_read(struct tap_rig *r, uint8_t *buf)
 	return (size_t)n;
 }
 
-/* A plain frame of a local experimental type; @number tells it from others. 0 vnet header in front. */
+/* A plain frame to the guest of a local experimental type; @number tells it from others. The vnet
+ * header in front is zero. */
 #define PLAIN_BYTES (10 + 60)
 static inline void plain_frame(uint8_t buf[PLAIN_BYTES], uint32_t number)
 {
 	static const uint8_t head[] = {
-		2, 0, 0, 0, 0, 0x11, 2, 0, 0, 0, 0, 0x22, 0x88, 0xb5,
+		2, 0, 0, 0, 0, 0x22, 2, 0, 0, 0, 0, 0x11, 0x88, 0xb5,
 	};
 
 	memset(buf, 0, PLAIN_BYTES);

@@ -344,8 +344,11 @@ static void the_host_does_not_speak_on_a_silent_tap(void **state)
 	struct err e;
 
 	assert_int_equal(setting("ipv6", "disable_ipv6"), 1);
+	assert_int_equal(setting("ipv4", "rp_filter"), 1);
 	run("ip addr add 10.11.12.1/24 dev lo");
 	run("echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter");
+	assert_false(host_answers_arp(r, 50));
+	run("echo 0 >/proc/sys/net/ipv4/conf/" RIG_TAP "/rp_filter");
 	assert_false(host_answers_arp(r, 50));
 	assert_ok(tap_set_host_silent(RIG_TAP, false, &e), &e);
 	run("echo 0 >/proc/sys/net/ipv4/conf/" RIG_TAP "/rp_filter");
