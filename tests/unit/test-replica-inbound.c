@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Inbound frames of the replica: S5 against a model of what guests have read, marks, losses. */
+#include "tests/unit/replica-net-rig.h"
+
+/*
+ * The model. The primary's guest has been given @given frames of a NIC and read @read of them. Of
+ * the replica's guest only what it has been given since its checkpoint is real: its history is the
+ * frames up to the checkpoint's mark, and then what was injected.
+ */
+struct model {
+	struct rng rng;
+	uint64_t given[NICS], read[NICS];
+	uint64_t arrived[NICS]; /* the packet connection has brought the frames up to here */
+	uint64_t epoch, mark[NICS];
+	bool runs;
+};
+
+static void history_is_a_prefix_of(uint8_t nic, uint64_t mark)
+{
+	out.seen_count[nic] = 0;
+	for (uint64_t i = 1; i <= mark; i++)
+		out.seen[nic][out.seen_count[nic]++] = i;
+}
+
+static void assert_history(uint8_t nic, uint64_t upto)
+{
+	assert_int_equal(out.seen_count[nic], upto);
+	for (uint64_t i = 0; i < upto; i++)
+		assert_int_equal(out.seen[nic][i], i + 1);
+}
+
+/* Bring frames over the connection, up to frame @upto of @nic. */
+static void arrive(struct model *o, uint8_t nic, uint64_t upto)
+{
+	while (o->arrived[nic] < upto)
+		mirror(nic, ++o->arrived[nic]);
+}
+
+/* One checkpoint with everything that may happen between its messages. */
+static void model_checkpoint(struct model *o, bool colo)
+{
+	bool aborted = !rng_below(&o->rng, 4), late_marks = !rng_below(&o->rng, 3);
+	uint64_t epoch = o->epoch + 1, mark[NICS];
+
+	for (uint8_t i = 0; i < NICS; i++)
+		mark[i] = o->read[i];
+	replica_net_stopped(r);
+	if (!late_marks)
+		for (uint8_t i = 0; i < NICS; i++) {
+			arrive(o, i, mark[i]);
+			replica_net_mark(r, epoch, i, mark[i]);
+		}
+	for (uint8_t i = 0; i < NICS; i++)
+		arrive(o, i, o->arrived[i] + rng_below(&o->rng, o->given[i] - o->arrived[i] + 1));
+	if (aborted) { /* the replica goes on where it stood */
+		replica_net_unmark(r, epoch);
+		if (o->runs)
+			replica_net_running(r);
+		return;
+	}
+	assert_int_equal(replica_net_is_marked(r, epoch), !late_marks);
+	replica_net_committed(r, epoch);
+	replica_net_loaded(r, epoch);
+	for (uint8_t i = 0; i < NICS; i++)
+		history_is_a_prefix_of(i, mark[i]);
+	o->runs = colo;
+	if (colo)
+		replica_net_running(r);
+	if (late_marks)
+		for (uint8_t i = 0; i < NICS; i++) {
+			arrive(o, i, MAX(mark[i], o->arrived[i]));
+			replica_net_mark(r, epoch, i, mark[i]);
+		}
+	o->epoch = epoch;
+	memcpy(o->mark, mark, sizeof(mark));
+}
+
+static void model_step(struct model *o)
+{
+	uint8_t nic = (uint8_t)rng_below(&o->rng, NICS);
+
+	switch (rng_below(&o->rng, 8)) {
+	case 0:
+		model_checkpoint(o, rng_below(&o->rng, 2));
+		break;
+	case 1:
+	case 2:
+		o->read[nic] += rng_below(&o->rng, o->given[nic] - o->read[nic] + 1);
+		break;
+	case 3:
+		arrive(o, nic,
+		       o->arrived[nic] + rng_below(&o->rng, o->given[nic] - o->arrived[nic] + 1));
+		break;
+	default:
+		o->given[nic] += rng_below(&o->rng, 5);
+	}
+}
+
+/* As the guest that runs has it: all that arrived, in order; one that stands still has nothing more. */
+static void model_check(const struct model *o)
+{
+	for (uint8_t i = 0; i < NICS; i++)
+		if (o->runs)
+			assert_history(i, o->arrived[i]);
+		else
+			assert_history(i, out.seen_count[i]);
+}
+
+static void no_inbound_frame_is_lost_or_reordered(void **state)
+{
+	for (uint64_t seed = 0; seed < 300; seed++) {
+		struct model o = {.rng = {seed}};
+		uint64_t steps = rng_below(&o.rng, 120);
+
+		assert_int_equal(fresh(state), 0);
+		replica_net_attach(r, 0);
+		while (steps--) {
+			model_step(&o);
+			model_check(&o);
+		}
+		for (uint8_t i = 0; i < NICS; i++)
+			arrive(&o, i, o.given[i]);
+		if (rng_below(&o.rng, 2))
+			replica_net_stopped(r);
+		replica_net_take_over(r, 0);
+		for (uint8_t i = 0; i < NICS; i++)
+			assert_history(i, o.given[i]);
+		assert_int_equal(out.lost, 0);
+		done(state);
+	}
+}
+
+static void frames_of_a_committed_checkpoint_are_forgotten(void **state)
+{
+	struct replica_net_stats s;
+
+	(void)state;
+	for (uint64_t i = 1; i <= 10; i++)
+		mirror(0, i);
+	mark_all(1, 7);
+	assert_int_equal(out.marked, 1);
+	replica_net_get_stats(r, &s);
+	assert_int_equal(s.kept_frames, 10);
+	replica_net_committed(r, 1);
+	replica_net_get_stats(r, &s);
+	assert_int_equal(s.kept_frames, 3);
+}
+
+static void marks_of_every_nic_are_awaited_before_anything_is_injected(void **state)
+{
+	(void)state;
+	for (uint64_t i = 1; i <= 4; i++)
+		mirror(0, i);
+	replica_net_committed(r, 1);
+	replica_net_loaded(r, 1);
+	replica_net_running(r);
+	assert_int_equal(out.injected, 0);
+	replica_net_mark(r, 1, 0, 3);
+	assert_int_equal(out.injected, 0);
+	assert_int_equal(out.marked, 0);
+	replica_net_mark(r, 1, 1, 0);
+	assert_int_equal(out.injected, 1);
+	assert_int_equal(out.seen[0][0], 4);
+	assert_int_equal(out.marked, 1);
+}
+
+static void a_checkpoint_tried_again_has_new_marks(void **state)
+{
+	(void)state;
+	for (uint64_t i = 1; i <= 4; i++)
+		mirror(0, i);
+	mark_all(1, 1);
+	replica_net_mark(r, 1, 0, 3);
+	assert_false(replica_net_is_marked(r, 1));
+	replica_net_mark(r, 1, 1, 0);
+	assert_true(replica_net_is_marked(r, 1));
+	replica_net_committed(r, 1);
+	replica_net_loaded(r, 1);
+	replica_net_running(r);
+	assert_int_equal(out.injected, 1);
+}
+
+static void a_frame_seen_twice_or_of_no_nic_is_ignored(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	mirror(0, 1);
+	mirror(0, 1);
+	mirror(NICS, 1);
+	replica_net_mark(r, 2, NICS, 1);
+	replica_net_mirrored(r, 0, 2, m.b, REPLICA_VNET_BYTES + 13, 0);
+	assert_int_equal(out.injected, 1);
+}
+
+static void forgotten_frames_are_no_loss_when_the_guest_had_them(void **state)
+{
+	const uint64_t count = REPLICA_MIN_FRAMES + 50;
+
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	for (uint64_t i = 1; i <= count; i++)
+		mirror(0, i);
+	assert_int_equal(out.injected, count);
+	checkpoint(2, 50);
+	replica_net_running(r);
+	assert_int_equal(out.lost, 0);
+	assert_int_equal(out.injected, count + REPLICA_MIN_FRAMES);
+}
+
+static void a_checkpoint_that_needs_forgotten_frames_is_a_loss(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	for (uint64_t i = 1; i <= REPLICA_MIN_FRAMES + 50; i++)
+		mirror(0, i);
+	checkpoint(2, 40);
+	assert_int_equal(out.lost, 10);
+	replica_net_running(r);
+	assert_int_equal(out.lost, 10);
+}
+
+static void a_replica_standing_still_reports_a_loss_once_for_each_checkpoint(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	for (uint64_t i = 1; i <= REPLICA_MIN_FRAMES + 50; i++)
+		mirror(0, i);
+	assert_int_equal(out.lost_calls, 1);
+	checkpoint(2, REPLICA_MIN_FRAMES + 50);
+	assert_int_equal(out.lost_calls, 1);
+	for (uint64_t i = 1; i <= REPLICA_MIN_FRAMES + 1; i++)
+		mirror(0, REPLICA_MIN_FRAMES + 50 + i);
+	assert_int_equal(out.lost_calls, 2);
+}
+
+static void a_late_frame_of_a_committed_checkpoint_is_not_kept(void **state)
+{
+	struct replica_net_stats s;
+
+	(void)state;
+	checkpoint(1, 5);
+	mirror(0, 5);
+	mirror(0, 6);
+	replica_net_get_stats(r, &s);
+	assert_int_equal(s.kept_frames, 1);
+	assert_int_equal(s.mirrored, 2);
+}
+
+static void a_lost_frame_is_counted_once(void **state)
+{
+	struct replica_net_stats s;
+
+	(void)state;
+	checkpoint(1, 0);
+	for (uint64_t i = 1; i <= REPLICA_MIN_FRAMES + 50; i++)
+		mirror(0, i);
+	replica_net_take_over(r, 0);
+	replica_net_get_stats(r, &s);
+	assert_int_equal(s.lost, 50);
+	assert_int_equal(out.injected, REPLICA_MIN_FRAMES);
+}
+
+static void a_loss_above_the_marks_is_not_made_up_for(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	for (uint64_t i = 1; i <= REPLICA_MIN_FRAMES + 50; i++)
+		mirror(0, i);
+	assert_int_equal(out.lost_calls, 1);
+	checkpoint(2, 40);
+	assert_int_equal(out.lost_calls, 2);
+	assert_int_equal(out.lost, 1 + 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_inbound_frame_is_lost_or_reordered),
+		rule(frames_of_a_committed_checkpoint_are_forgotten),
+		rule(marks_of_every_nic_are_awaited_before_anything_is_injected),
+		rule(a_checkpoint_tried_again_has_new_marks),
+		rule(a_frame_seen_twice_or_of_no_nic_is_ignored),
+		rule(forgotten_frames_are_no_loss_when_the_guest_had_them),
+		rule(a_checkpoint_that_needs_forgotten_frames_is_a_loss),
+		rule(a_replica_standing_still_reports_a_loss_once_for_each_checkpoint),
+		rule(a_late_frame_of_a_committed_checkpoint_is_not_kept),
+		rule(a_lost_frame_is_counted_once),
+		rule(a_loss_above_the_marks_is_not_made_up_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
