@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which frame was read last: the arithmetic, and a model of tap and mirror that it is held against. */
+/* Which frame was read last: the arithmetic, held against a model of tap, mirror and QEMU. */
 #include "proxy/tapcount.h"
 #include "tests/unit/unit.h"
 
