@@ -1,37 +1,177 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inner parts of the proxy's thread: its state, shared by proxy*.c. */
+/* Inner parts of the proxy: the thread's state, shared by proxy*.c. */
 #ifndef PROXY_PROXY_PRIV_H
 #define PROXY_PROXY_PRIV_H
 
+#include "proxy/chan.h"
+#include "proxy/framebuf.h"
+#include "proxy/mirror.h"
+#include "proxy/neigh.h"
+#include "proxy/netlink.h"
+#include "proxy/nfqueue.h"
 #include "proxy/proxy.h"
+#include "proxy/replica-net.h"
+#include "proxy/rules.h"
+#include "proxy/tap.h"
+#include "proxy/tapcount.h"
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+/* What the guest of this host is to the network. */
+enum proxy_side {
+	SIDE_SILENT,    /* not heard: before the first word, and after the last */
+	SIDE_PASS,      /* runs here, nobody protects it */
+	SIDE_PRIMARY,   /* runs here, held and compared */
+	SIDE_SECONDARY, /* the replica */
+	SIDE_COUNT,
+};
+
+/* One NIC, and everything that is open on its tap. */
+struct port {
+	struct proxy *proxy;
+	uint8_t nic;
+	int tap_fd;
+	struct netlink_link tap, bridge; /* bridge.index 0: routed */
+	bool joined;
+	struct mirror mirror; /* of what the side needs; fd -1 when closed */
+	struct loop_src *mirror_src;
+	struct nfqueue *out, *in; /* held output; TCP to the guest, to be rewritten */
+	struct loop_src *out_src, *in_src;
+	struct tap_counters counters;
+	struct tapcount count;
+	uint64_t mirrored;            /* number of the last frame that was mirrored */
+	uint64_t mark, read_at_close; /* at the last close */
+	uint64_t lost, overruns;      /* already told */
+	uint64_t frames_in, frames_out, inject_failed;
+	unsigned own_told;
+};
 
 /* What the thread tells the daemon besides finished orders; each at most once on its way. */
-struct proxy_tale {
+enum tale_kind {
+	TALE_CHECKPOINT,
+	TALE_MARKED,
+	TALE_LOST,
+	TALE_NOTE,
+	TALE_COUNT,
+};
+
+struct tale {
 	struct mail mail;
-	bool posted;
+	atomic_bool posted;
+	atomic_uint_fast64_t value;
+	char text[256];
+};
+
+/* The packet connection; see proxy-chan.c. */
+struct chan_io {
+	int fd;
+	struct loop_src *src;
+	uint8_t *in, *out;
+	size_t in_len, out_from, out_len;
+	uint64_t refused; /* frames that found no room */
+	bool wants_out;
 };
 
 struct proxy {
 	struct proxy_config config;
-	struct proxy_handlers handlers;
+	const struct proxy_handlers *handlers;
 	void *arg;
 
 	/* the daemon's side */
 	struct loop *daemon_loop;
-	struct mailbox answers; /* struct proxy_call that are done */
-	struct loop_src *answers_src;
+	struct mailbox answers, tales;
+	struct loop_src *answers_src, *tales_src;
+	struct tale tale[TALE_COUNT];
 	pthread_t thread;
 	bool started;
+	struct proxy_call sync_call;
+	sem_t sync_done;
 
-	/* the thread's side */
+	/* the thread's side; a status reader takes the lock too */
+	pthread_mutex_t lock;
 	struct loop *loop;
 	struct mailbox orders;
-	struct loop_src *orders_src;
+	struct loop_src *orders_src, *tick, *announce, *housekeeping;
+	bool ending;
+	enum proxy_side side;
+	uint64_t epoch; /* primary: last closed; secondary: last loaded */
+	struct compare *compare;
+	struct mismatch_ring mismatches;
+	struct replica_net *replica;
+	struct chan_io chan;
+	struct netlink netlink;
+	struct rules rules;
+	bool rules_installed;
+	bool peer_left; /* CHAN_LEFT came */
+	bool compares;  /* primary: the epoch since the last close */
+	unsigned announced;
+	uint64_t tick_at_us;
+	struct framebuf rewritten; /* changed copies of held packets; user[0] is the id */
+	uint8_t scratch[PKT_MAX_BYTES + 64];
+	struct port ports[PROXY_MAX_NICS];
 };
 
-/* proxy-order.c: carry out one order on the thread */
+/* proxy-order.c: one order */
 void proxy_carry_out(struct proxy *p, struct proxy_call *c);
+
+/* Every few seconds: what rewriting needs goes when its last connection has. */
+void proxy_housekeeping(struct proxy *p);
+
+/* proxy.c: words for the daemon */
+void proxy_tell(struct proxy *p, enum tale_kind kind, uint64_t value, const char *text);
+
+/** proxy_settle() - at the end of every handler: send what has piled up, arm the timer. */
+void proxy_settle(struct proxy *p);
+
+/* proxy-chan.c */
+int chan_io_init(struct chan_io *c, struct err *e);
+void chan_io_destroy(struct chan_io *c);
+int chan_io_open(struct proxy *p, int fd);
+void chan_io_close(struct proxy *p);
+void chan_io_send(struct proxy *p, const struct chan_msg *m);
+void chan_io_flush(struct proxy *p);
+
+/* Take in all that waits in the socket. */
+void chan_io_drain(struct proxy *p);
+
+/* proxy-primary.c */
+extern const struct compare_ops proxy_compare_ops;
+bool proxy_rewrites(const struct proxy *p);
+int primary_side_enter(struct proxy *p, struct err *e);
+void primary_side_close(struct proxy *p, uint64_t epoch, bool runs);
+void primary_side_commit(struct proxy *p, uint64_t epoch);
+void primary_side_message(struct proxy *p, const struct chan_msg *m);
+void primary_side_read_dry(struct proxy *p);
+void primary_side_on_queue(void *arg, int fd, uint32_t revents);
+void primary_side_on_mirror(void *arg, int fd, uint32_t revents);
+
+/* proxy-replica.c */
+extern const struct replica_net_ops proxy_replica_ops;
+int replica_side_enter(struct proxy *p, struct err *e);
+void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs);
+void replica_side_take_over(struct proxy *p, bool wait_for_last_words);
+void replica_side_message(struct proxy *p, const struct chan_msg *m);
+void replica_side_on_mirror(void *arg, int fd, uint32_t revents);
+void replica_side_on_inbound(void *arg, int fd, uint32_t revents);
+
+/* proxy-net.c: taps, bridges, rules, announcements */
+int ports_open(struct proxy *p, struct err *e);
+void ports_close(struct proxy *p);
+int ports_set_rules(struct proxy *p, enum rules_mode mode, bool inbound, struct err *e);
+int ports_mirror(struct proxy *p, enum mirror_direction direction, loop_io_fn fn, struct err *e);
+void ports_stop_mirror(struct proxy *p);
+int ports_join(struct proxy *p, struct err *e);
+void ports_leave(struct proxy *p, struct err *e);
+void ports_announce(struct proxy *p);
+
+/* A frame as if the guest sent it; @vnet: REPLICA_VNET_BYTES. */
+void port_write(struct port *o, const uint8_t *vnet, const uint8_t *frame, size_t len);
+static inline struct neigh *port_neigh(const struct port *o)
+{
+	return replica_net_neigh(o->proxy->replica, o->nic);
+}
+void ports_on_announce(void *arg);
 
 #endif

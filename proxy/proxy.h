@@ -110,6 +110,8 @@ struct proxy_status {
 	struct compare_stats compare;
 	struct quantile_view hold_us;
 	const char *netfilter; /* back end */
+	const char *side;      /* "silent", "pass", "primary", "secondary" */
+	bool compares;         /* the present epoch */
 	uint64_t mirrored, mirror_lost, injected, replayed, rewritten_flows, queue_lost;
 	unsigned nic_count;
 	struct proxy_nic_status nics[PROXY_MAX_NICS];

@@ -42,7 +42,8 @@ int rules_text(void)
 /* The daemon blocks signals for its signalfd; a tool must start without. */
 static int spawn(pid_t *pid, const char *path, const char *const argv[], int in, int out, int words)
 {
-	static char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
+	static char path_env[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", locale_env[] = "LC_ALL=C";
+	static char *const env[] = {path_env, locale_env, NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
 	sigset_t none, all;

@@ -197,10 +197,19 @@ void primary_abort(struct primary *p, const char *what, const struct err *why)
 		ckpt_event(p->env, FSM_EV_SWITCH_FAILED, "%s", err_msg(why));
 }
 
-void primary_schedule(struct primary *p)
+/* While outputs agree there is no hurry; but what is not compared waits for a checkpoint, too. */
+static uint64_t period_us(const struct primary *p)
 {
 	const struct config *c = p->env->config;
-	uint64_t now = clock_now_us(), period_us = c->period_ms * USEC_PER_MSEC, due;
+	bool compares = p->env->proxy && (p->flags & WIRE_EPOCH_RUN) &&
+			(c->mode == CKPT_MODE_COLO || c->mode == CKPT_MODE_AUTO);
+
+	return (compares ? c->colo_period_ms : c->period_ms) * USEC_PER_MSEC;
+}
+
+void primary_schedule(struct primary *p)
+{
+	uint64_t now = clock_now_us(), period = period_us(p), due;
 
 	if (p->phase != PRIMARY_IDLE)
 		return;
@@ -208,9 +217,9 @@ void primary_schedule(struct primary *p)
 		primary_begin(p);
 		return;
 	}
-	if (c->mode == CKPT_MODE_PERIODIC) {
-		due = p->begun_at_us + period_us;
-		if (!period_us) {
+	if (p->env->config->mode != CKPT_MODE_ON_DEMAND) {
+		due = p->begun_at_us + period;
+		if (!period) {
 			p->triggers = BIT(CKPT_BY_PERIOD);
 			primary_begin(p);
 			return;

@@ -26,7 +26,7 @@ static uint64_t round_gap_us(const struct primary *p)
 	const struct config *c = p->env->config;
 	uint64_t gap = MAX_ROUND_GAP_US;
 
-	if (c->mode == CKPT_MODE_PERIODIC)
+	if (c->mode != CKPT_MODE_ON_DEMAND)
 		gap = c->period_ms * USEC_PER_MSEC / 4;
 	return MIN(MAX(gap, MIN_ROUND_GAP_US), MAX_ROUND_GAP_US);
 }
@@ -164,6 +164,11 @@ bool primary_is_idle(const struct primary *p)
 uint64_t primary_epoch(const struct primary *p)
 {
 	return p->epoch;
+}
+
+bool primary_is_synced(const struct primary *p)
+{
+	return p->synced;
 }
 
 bool primary_holds_guest(const struct primary *p)

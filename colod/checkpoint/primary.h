@@ -71,6 +71,10 @@ void primary_retime(struct primary *p);
 
 uint64_t primary_epoch(const struct primary *p);
 
+/** primary_is_synced() - this session, or the last one, has committed a checkpoint: the secondary could be
+ * promoted. */
+bool primary_is_synced(const struct primary *p);
+
 /** primary_holds_guest() - the guest stands still only because a checkpoint is being taken. */
 bool primary_holds_guest(const struct primary *p);
 

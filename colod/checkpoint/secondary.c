@@ -52,7 +52,6 @@ static void suspended(struct secondary *s)
 	s->running = false;
 	s->suspended = true;
 	s->phase = SECONDARY_OPEN;
-	secondary_packets_stopped(s);
 	ckpt_send(s->env, WIRE_SUSPENDED, s->new_epoch, 0);
 	secondary_step(s);
 }
@@ -83,6 +82,7 @@ static void on_new(struct secondary *s, const struct wire_msg *m)
 	if (s->running || s->phase == SECONDARY_RUN) {
 		s->suspended = false;
 		s->phase = SECONDARY_STOPPING;
+		secondary_packets_stopped(s); /* so that QEMU finds its taps empty when it stops */
 		secondary_call(s, "stop", on_stopped);
 		return;
 	}

@@ -167,6 +167,7 @@ static void field_hello(struct cursor *c, struct wire_hello *h)
 	field_text(c, h->machine, sizeof(h->machine));
 	field_text(c, h->cpu_model, sizeof(h->cpu_model));
 	field_text(c, h->accel, sizeof(h->accel));
+	field_text(c, h->nics, sizeof(h->nics));
 }
 
 static void walk(struct cursor *c, struct wire_msg *m)

@@ -39,9 +39,12 @@ static void try_start(void *arg)
 
 	if (d->start_fd < 0)
 		return;
-	if (!idle)
+	if (!idle) {
 		loop_timer_arm(d->start_timer, START_RETRY_US);
-	else if (d->role == ROLE_PRIMARY)
+		return;
+	}
+	daemon_packets_attach(d);
+	if (d->role == ROLE_PRIMARY)
 		primary_start(d->primary, steal_fd(&d->start_fd), d->start_epoch, d->start_full);
 	else
 		secondary_start(d->secondary, steal_fd(&d->start_fd), d->start_epoch,
@@ -62,6 +65,7 @@ static void drop_session(struct daemon *d)
 	close_fd(&d->start_fd);
 	primary_stop(d->primary);
 	secondary_stop(d->secondary);
+	daemon_packets_detach(d);
 	link_down(d->link);
 }
 
@@ -86,9 +90,28 @@ static void act_start_sync(struct daemon *d)
 	start_session(d, fd, d->start_epoch, true);
 }
 
-static void act_drop_peer(struct daemon *d, const char *reason)
+/*
+ * Held output may go only when the replica cannot come to life (S1, S3): it is known to be dead, it
+ * never was whole, or the operator prefers a guest that goes on to one that is never in two minds.
+ */
+static bool may_go_solo(const struct daemon *d, enum fsm_event ev, bool synced)
 {
+	return d->config->solo_allowed || !synced || ev == FSM_EV_PEER_DEAD ||
+	       ev == FSM_EV_PEER_LEFT || ev == FSM_EV_PEER_STOPPED;
+}
+
+static void act_drop_peer(struct daemon *d, enum fsm_event ev, const char *reason)
+{
+	bool synced = primary_is_synced(d->primary);
+
 	drop_session(d);
+	if (may_go_solo(d, ev, synced)) {
+		daemon_packets_pass(d);
+	} else {
+		d->holding = true;
+		log_warn("packets",
+			 "the guest's output is held until the peer is back: solo = forbid");
+	}
 	daemon_answer_switch(d, -ENOTCONN, reason);
 	if (!d->term_pending)
 		link_dial(d->link);
@@ -142,7 +165,7 @@ static void act_swap_roles(struct daemon *d)
 		d->epoch = secondary_epoch(d->secondary);
 		fd = secondary_detach(d->secondary);
 		d->role = ROLE_PRIMARY;
-		daemon_run_guest(d);
+		daemon_packets_switch_and_run(d);
 	}
 	daemon_answer_switch(d, 0, NULL);
 	if (fd < 0)
@@ -178,6 +201,7 @@ static void act_refuse(struct daemon *d, enum fsm_event ev)
 
 static void act_end(struct daemon *d, enum wire_type word, const char *reason, int result)
 {
+	daemon_packets_silence(d); /* before the peer hears that it may speak (S3) */
 	if (d->link) {
 		daemon_peer_send(d, word, reason);
 		link_flush(d->link, LAST_WORDS_MS);
@@ -204,7 +228,7 @@ static void perform(struct daemon *d, enum fsm_action action, enum fsm_event ev,
 		break;
 	case FSM_DROP_PEER:
 	case FSM_ABORT_AND_DROP: /* ending the session sets a stopped guest running */
-		act_drop_peer(d, reason);
+		act_drop_peer(d, ev, reason);
 		break;
 	case FSM_LOSE_REPLICA:
 		drop_session(d);

@@ -157,6 +157,10 @@ static void set_key(struct daemon *d, struct control_request *rq, const char *ke
 	}
 	log_setup(d->config->name, d->config->log_level);
 	log_notice("config", "%s = %s", key, value);
+	if (d->proxy)
+		proxy_set_timeout(d->proxy, d->config->compare_timeout_ms * USEC_PER_MSEC);
+	if (d->holding && d->config->solo_allowed)
+		daemon_packets_pass(d);
 	if (d->primary)
 		primary_retime(d->primary);
 	control_reply(rq, NULL);
@@ -170,6 +174,35 @@ static void cmd_mode(struct daemon *d, struct control_request *rq, struct json_o
 static void cmd_set(struct daemon *d, struct control_request *rq, struct json_object *args)
 {
 	set_key(d, rq, string_arg(args, "key"), string_arg(args, "value"));
+}
+
+static bool has_proxy(struct daemon *d, struct control_request *rq)
+{
+	if (!d->proxy)
+		control_fail(rq,
+			     "this guest has no nic = in its configuration: nothing is compared");
+	return d->proxy;
+}
+
+static void cmd_flows(struct daemon *d, struct control_request *rq, struct json_object *args)
+{
+	(void)args;
+	if (has_proxy(d, rq))
+		control_reply(rq, daemon_flows(d));
+}
+
+static void cmd_mismatches(struct daemon *d, struct control_request *rq, struct json_object *args)
+{
+	struct json_object *v;
+	uint64_t count = MISMATCH_RING;
+	bool packets = false;
+
+	if (json_object_object_get_ex(args, "count", &v))
+		count = json_object_get_uint64(v);
+	if (json_object_object_get_ex(args, "packets", &v))
+		packets = json_object_get_boolean(v);
+	if (has_proxy(d, rq))
+		control_reply(rq, daemon_mismatches(d, count, packets));
 }
 
 static void cmd_stop(struct daemon *d, struct control_request *rq, struct json_object *args)
@@ -194,6 +227,8 @@ void daemon_on_control(void *arg, struct control_request *rq, const char *cmd,
 		{"failover", cmd_failover, true},
 		{"mode", cmd_mode, false},
 		{"set", cmd_set, false},
+		{"flows", cmd_flows, true},
+		{"mismatches", cmd_mismatches, true},
 		{"stop", cmd_stop, false},
 	};
 	struct daemon *d = arg;

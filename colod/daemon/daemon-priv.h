@@ -9,9 +9,12 @@
 #include "colod/daemon/daemon.h"
 #include "colod/link/link.h"
 #include "colod/qemu/qemu.h"
+#include "proxy/automode.h"
+#include "proxy/proxy.h"
 
-#define DAEMON_QMP_EVENTS 5
-#define DAEMON_SIGNALS    2
+#define DAEMON_QMP_EVENTS  5
+#define DAEMON_SIGNALS     2
+#define DAEMON_PROXY_CALLS 16
 
 struct daemon {
 	struct loop *loop;
@@ -32,9 +35,16 @@ struct daemon {
 	struct qmp_subscription subs[DAEMON_QMP_EVENTS];
 	struct loop_src *signals[DAEMON_SIGNALS];
 
+	/* The guest's network; proxy is NULL without NICs. */
+	int tap_fds[CONFIG_MAX_NICS];
+	struct proxy *proxy;
+	struct proxy_call calls[DAEMON_PROXY_CALLS];
+	struct automode automode;
+	bool holding; /* output waits for the peer, though the session is over */
+
 	/* A session that begins as soon as the engine has finished with the one before. */
 	struct loop_src *start_timer;
-	int start_fd;
+	int start_fd, start_packet_fd;
 	uint64_t start_epoch;
 	bool start_full;
 
@@ -55,6 +65,25 @@ void daemon_event(struct daemon *d, enum fsm_event ev, const char *reason);
 void daemon_end(struct daemon *d, int result, const char *reason);
 int daemon_actions_init(struct daemon *d);
 
+/* packets.c */
+int daemon_taps_open(struct daemon *d, struct err *e);
+void daemon_taps_close(struct daemon *d);
+int daemon_bypass_rules(const struct config *c, struct bypass *b, struct err *e);
+int daemon_packets_init(struct daemon *d, struct err *e);
+
+/* A session begins, with d->start_packet_fd; ends; nobody protects the guest; the guest may be
+ * heard no more. */
+void daemon_packets_attach(struct daemon *d);
+void daemon_packets_detach(struct daemon *d);
+void daemon_packets_pass(struct daemon *d);
+void daemon_packets_silence(struct daemon *d);
+
+/* A planned switch-over made us primary: take the network over, then set the guest running. */
+void daemon_packets_switch_and_run(struct daemon *d);
+
+/* Whether the secondary's guest runs in the epoch that begins. */
+bool daemon_runs_next(struct daemon *d);
+
 /* peer.c */
 extern const struct link_handlers daemon_link_handlers;
 int daemon_peer_send(struct daemon *d, enum wire_type type, const char *text);
@@ -65,19 +94,26 @@ void daemon_on_control(void *arg, struct control_request *rq, const char *cmd,
 void daemon_answer_switch(struct daemon *d, int status, const char *reason);
 
 /* status.c */
-struct json_object *daemon_status(const struct daemon *d);
+struct json_object *daemon_status(struct daemon *d);
 
 /* The last @count checkpoints one by one, oldest first: for benches. */
 struct json_object *daemon_samples(const struct daemon *d, uint64_t count);
+
+/* packets-report.c; only with a proxy */
+struct json_object *daemon_proxy_status(struct daemon *d);
+struct json_object *daemon_flows(struct daemon *d);
+
+/* The last @count, oldest first; @packets: with the packets themselves. */
+struct json_object *daemon_mismatches(struct daemon *d, uint64_t count, bool packets);
 
 /* guest.c */
 void daemon_guest_init(struct daemon *d);
 void daemon_run_guest(struct daemon *d);
 
 /*
- * hurry.c: the threads on the pause's path must not queue behind the guest's busy CPUs: the caller's,
- * which those it makes inherit, and QEMU's, which read its monitor, stop, save and resume. Its CPU
- * threads stay as they are.
+ * hurry.c: the threads on the pause's path must not queue behind the guest's busy CPUs: the
+ * caller's, which those it makes inherit, and QEMU's, which read its monitor, stop, save and
+ * resume. Its CPU threads stay as they are.
  */
 void daemon_hurry(const struct guest *g);
 

@@ -29,9 +29,7 @@ static void engine_event(void *arg, enum fsm_event ev, const char *reason)
 
 static bool engine_runs_next(void *arg)
 {
-	struct daemon *d = arg;
-
-	return d->config->run_secondary;
+	return daemon_runs_next(arg);
 }
 
 static const struct ckpt_ops engine_ops = {
@@ -67,10 +65,14 @@ static int open_engine(struct daemon *d, struct err *e)
 
 	if (r)
 		return r;
+	r = daemon_packets_init(d, e);
+	if (r)
+		return r;
 	d->env = (struct ckpt_env){.loop = d->loop,
 				   .config = d->config,
 				   .guest = d->guest,
 				   .tracker = d->tracker,
+				   .proxy = d->proxy,
 				   .stats = &d->stats,
 				   .ops = &engine_ops,
 				   .arg = d};
@@ -78,7 +80,7 @@ static int open_engine(struct daemon *d, struct err *e)
 	if (!r)
 		r = secondary_new(&d->secondary, &d->env, e);
 	if (!r)
-		r = link_new(&d->link, d->loop, d->config, false, &daemon_link_handlers, d, e);
+		r = link_new(&d->link, d->loop, d->config, d->proxy, &daemon_link_handlers, d, e);
 	return r;
 }
 
@@ -99,6 +101,7 @@ static void on_qemu_ready(void *arg)
 		   d->guest->machine, d->guest->accel, (int)d->guest->pid,
 		   tracker_name(d->tracker));
 	if (d->role == ROLE_PRIMARY) {
+		daemon_packets_pass(d);
 		daemon_run_guest(d);
 		link_dial(d->link);
 	}
@@ -169,7 +172,10 @@ static int set_up(struct daemon *d, struct err *e)
 		r = control_open(&d->control, d->loop, c->socket_path, c->control_group,
 				 daemon_on_control, d, e);
 	if (!r)
-		r = qemu_start(&d->qemu, d->loop, c, d->track_kind, NULL, &qemu_handlers, d, e);
+		r = daemon_taps_open(d, e);
+	if (!r)
+		r = qemu_start(&d->qemu, d->loop, c, d->track_kind, d->tap_fds, &qemu_handlers, d,
+			       e);
 	return r;
 }
 
@@ -189,9 +195,12 @@ static void tear_down(struct daemon *d)
 	link_free(d->link);
 	primary_free(d->primary);
 	secondary_free(d->secondary);
+	proxy_free(d->proxy);
+	close_fd(&d->start_packet_fd);
 	close_fd(&d->start_fd);
 	tracker_close(d->tracker);
 	qemu_free(d->qemu);
+	daemon_taps_close(d);
 	loop_src_free(&d->start_timer);
 	for (int i = 0; i < DAEMON_SIGNALS; i++)
 		loop_src_free(&d->signals[i]);
@@ -207,7 +216,8 @@ int daemon_run(struct config *c, enum role role, struct err *e)
 		return err_errno(e, ENOMEM, "colod");
 	d->config = c;
 	d->role = role;
-	d->start_fd = -1;
+	d->start_fd = d->start_packet_fd = -1;
+	memset(d->tap_fds, -1, sizeof(d->tap_fds));
 	log_setup(c->name, c->log_level);
 	r = set_up(d, e);
 	if (!r)

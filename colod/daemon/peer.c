@@ -21,6 +21,18 @@ int daemon_peer_send(struct daemon *d, enum wire_type type, const char *text)
 	return link_send(d->link, &m);
 }
 
+static void nics_text(const struct config *c, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < c->nic_count && n < size; i++) {
+		const uint8_t *m = c->nics[i].mac;
+
+		n += (size_t)snprintf(buf + n, size - n, "%s%02x:%02x:%02x:%02x:%02x:%02x",
+				      i ? " " : "", m[0], m[1], m[2], m[3], m[4], m[5]);
+	}
+}
+
 static void on_hello(void *arg, struct wire_hello *h)
 {
 	struct daemon *d = arg;
@@ -36,6 +48,7 @@ static void on_hello(void *arg, struct wire_hello *h)
 	snprintf(h->machine, sizeof(h->machine), "%s", g->machine);
 	snprintf(h->cpu_model, sizeof(h->cpu_model), "%s", g->cpu_model);
 	snprintf(h->accel, sizeof(h->accel), "%s", g->accel);
+	nics_text(d->config, h->nics, sizeof(h->nics));
 }
 
 static int differ(struct err *e, const char *what, const char *theirs, const char *ours,
@@ -69,6 +82,10 @@ static int check_alike(const struct wire_hello *a, const struct wire_hello *b, s
 	if (strcmp(a->cpu_model, b->cpu_model))
 		return differ(e, "the CPU model", a->cpu_model, b->cpu_model,
 			      "set the same -cpu in qemu_args on both hosts");
+	if (strcmp(a->nics, b->nics))
+		return differ(e, "the guest's NICs", a->nics[0] ? a->nics : "none",
+			      b->nics[0] ? b->nics : "none",
+			      "set the same nic = lines with the same mac= on both hosts");
 	if (a->vcpus != b->vcpus)
 		return differ_number(e, "the number of CPUs", a->vcpus, b->vcpus,
 				     "set the same -smp in qemu_args on both hosts");
@@ -104,16 +121,18 @@ static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd, int pac
 	struct wire_hello ours = {};
 	struct err e;
 
-	close_fd(&packet_fd);
 	on_hello(d, &ours);
 	if (check_alike(peer, &ours, &e) || peer->role == d->role) {
 		log_warn("link", "peer %s refused: %s", link_peer_address(d->link), err_msg(&e));
 		close(bulk_fd);
+		close_fd(&packet_fd);
 		link_down(d->link);
 		return;
 	}
 	close_fd(&d->start_fd);
+	close_fd(&d->start_packet_fd);
 	d->start_fd = bulk_fd;
+	d->start_packet_fd = packet_fd;
 	d->start_epoch = peer->epoch;
 	log_info("link", "connected to %s", link_peer_address(d->link));
 	daemon_event(d, FSM_EV_PEER_UP, NULL);

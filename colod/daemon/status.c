@@ -126,7 +126,7 @@ static void add_measurements(const struct daemon *d, struct json_object *o)
 	add_num(o, "zero_pages", atomic_load(&st->zero_pages));
 }
 
-struct json_object *daemon_status(const struct daemon *d)
+struct json_object *daemon_status(struct daemon *d)
 {
 	const struct config *c = d->config;
 	struct json_object *o = json_object_new_object();
@@ -147,6 +147,8 @@ struct json_object *daemon_status(const struct daemon *d)
 		add(o, "peer", peer(d));
 	if (d->guest)
 		add(o, "qemu", qemu(d->guest));
+	if (d->proxy)
+		add(o, "proxy", daemon_proxy_status(d));
 	add_str(o, "tracking", track_kind_name(d->track_kind));
 	add_num(o, "memory_bytes", c->memory_bytes);
 	add_num(o, "memory_page_bytes", c->memory_page_bytes);

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the packet proxy is doing, as JSON: the proxy part of the status, flows, mismatches. */
+#include "colod/daemon/daemon-priv.h"
+
+#include "base/cleanup.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_FLOWS_LISTED 512
+
+static void add(struct json_object *o, const char *key, struct json_object *v)
+{
+	json_object_object_add(o, key, v);
+}
+
+static void add_num(struct json_object *o, const char *key, uint64_t v)
+{
+	add(o, key, json_object_new_uint64(v));
+}
+
+static void add_str(struct json_object *o, const char *key, const char *v)
+{
+	add(o, key, json_object_new_string(v));
+}
+
+static struct json_object *released_by(const struct compare_stats *c)
+{
+	static const char *const names[RELEASE_CAUSES] = {[RELEASE_MATCH] = "match",
+							  [RELEASE_COMMIT] = "commit",
+							  [RELEASE_BYPASS] = "bypass",
+							  [RELEASE_SOLO] = "solo"};
+	struct json_object *o = json_object_new_object();
+
+	for (int i = 0; i < RELEASE_CAUSES; i++)
+		add_num(o, names[i], c->released[i]);
+	return o;
+}
+
+static struct json_object *hold(const struct quantile_view *v)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_num(o, "p50", v->p50);
+	add_num(o, "p99", v->p99);
+	add_num(o, "max", v->max);
+	add_num(o, "count", v->count);
+	return o;
+}
+
+static struct json_object *automatic(const struct daemon *d)
+{
+	const struct automode *a = &d->automode;
+	struct json_object *o = json_object_new_object();
+
+	add_str(o, "now", a->colo ? "colo" : "periodic");
+	add_num(o, "window_ms", AUTO_WINDOW_US / USEC_PER_MSEC);
+	add_num(o, "min_forced", AUTO_MIN_FORCED);
+	add_num(o, "hold_limit_us", d->config->period_ms * USEC_PER_MSEC / 2);
+	add_num(o, "forced", a->forced);
+	add_num(o, "probe_ms", a->probe_us / USEC_PER_MSEC);
+	add_num(o, "switches", a->switches);
+	add(o, "why", a->why ? json_object_new_string(a->why) : NULL);
+	return o;
+}
+
+static struct json_object *nics(const struct daemon *d, const struct proxy_status *s)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (unsigned i = 0; i < s->nic_count; i++) {
+		const struct proxy_nic_status *n = &s->nics[i];
+		const uint8_t *m = d->config->nics[i].mac;
+		struct json_object *o = json_object_new_object();
+		char mac[18];
+
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
+			 m[4], m[5]);
+		add_str(o, "tap", n->tap);
+		add(o, "bridge", n->bridge[0] ? json_object_new_string(n->bridge) : NULL);
+		add(o, "joined", json_object_new_boolean(n->joined));
+		add_str(o, "mac", mac);
+		add_num(o, "frames_in", n->frames_in);
+		add_num(o, "frames_out", n->frames_out);
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+struct json_object *daemon_proxy_status(struct daemon *d)
+{
+	struct json_object *o = json_object_new_object(), *mirror = json_object_new_object();
+	struct proxy_status s;
+
+	proxy_get_status(d->proxy, &s);
+	add_str(o, "side", s.side);
+	add_str(o, "netfilter", s.netfilter);
+	add_num(o, "held", s.compare.held_packets);
+	add_num(o, "held_bytes", s.compare.held_bytes);
+	add_num(o, "primary_packets", s.compare.primary_packets);
+	add_num(o, "secondary_packets", s.compare.secondary_packets);
+	add_num(o, "matched", s.compare.matched);
+	add_num(o, "mismatched", s.compare.mismatched);
+	add_num(o, "timed_out", s.compare.timed_out);
+	add_num(o, "bypassed", s.compare.bypassed);
+	add_num(o, "dropped", s.compare.dropped);
+	add(o, "hold_us", hold(&s.hold_us));
+	add(o, "released_by", released_by(&s.compare));
+	add_num(o, "flows", s.compare.flows);
+	add_num(o, "half_open", s.compare.half_open);
+	add_num(o, "rewritten_flows", s.rewritten_flows);
+	add_num(o, "replayed", s.replayed);
+	add_num(mirror, "frames", s.mirrored);
+	add_num(mirror, "lost", s.mirror_lost);
+	add_num(mirror, "queue_lost", s.queue_lost);
+	add(o, "mirror", mirror);
+	add_str(o, "compare", s.compares ? "colo" : "periodic");
+	if (d->config->mode == CKPT_MODE_AUTO)
+		add(o, "auto", automatic(d));
+	add(o, "nics", nics(d, &s));
+	return o;
+}
+
+/* ---- flows ---- */
+
+static void add_endpoint(struct json_object *o, const char *key, const struct ip_addr *a,
+			 uint16_t port)
+{
+	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+	bool is_v4 = !memcmp(a->b, v4, sizeof(v4));
+	char addr[INET6_ADDRSTRLEN], text[INET6_ADDRSTRLEN + 10];
+
+	inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? a->b + 12 : a->b, addr, sizeof(addr));
+	snprintf(text, sizeof(text), is_v4 ? "%s:%u" : "[%s]:%u", addr, port);
+	add_str(o, key, text);
+}
+
+static void add_key(struct json_object *o, const struct flow_key *k)
+{
+	char text[FLOW_TEXT_MAX];
+
+	add_str(o, "flow", flow_key_text(k, text));
+	add_num(o, "proto", k->proto);
+	add_endpoint(o, "guest", &k->guest, k->guest_port);
+	add_endpoint(o, "peer", &k->peer, k->peer_port);
+	add_num(o, "nic", k->nic);
+	add_num(o, "vlan", k->vlan);
+}
+
+static struct json_object *flow(const struct compare_flow *f)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_key(o, &f->key);
+	add_str(o, "state", f->state);
+	add_num(o, "seq_offset", f->seq_offset);
+	add_num(o, "held_packets", f->held_packets);
+	add_num(o, "matched_bytes", f->matched_bytes);
+	add_num(o, "packets", f->packets);
+	add_num(o, "idle_ms", f->idle_us / USEC_PER_MSEC);
+	return o;
+}
+
+struct json_object *daemon_flows(struct daemon *d)
+{
+	autofree struct compare_flow *list = calloc(MAX_FLOWS_LISTED, sizeof(*list));
+	struct json_object *o = json_object_new_object(), *a = json_object_new_array();
+	size_t n = list ? proxy_list_flows(d->proxy, list, MAX_FLOWS_LISTED) : 0;
+
+	for (size_t i = 0; i < n; i++)
+		json_object_array_add(a, flow(&list[i]));
+	add(o, "flows", a);
+	return o;
+}
+
+/* ---- mismatches ---- */
+
+static void add_hex(struct json_object *o, const char *key, const uint8_t *data, size_t len)
+{
+	autofree char *text = malloc(2 * len + 1);
+
+	if (!text)
+		return;
+	for (size_t i = 0; i < len; i++)
+		snprintf(text + 2 * i, 3, "%02x", data[i]);
+	text[2 * len] = 0;
+	add_str(o, key, text);
+}
+
+static void add_side(struct json_object *o, const char *key, const struct mismatch_side *s,
+		     bool packets)
+{
+	struct json_object *side = json_object_new_object();
+
+	add_num(side, "len", s->len);
+	add_hex(side, "context", s->context, s->context_len);
+	if (packets)
+		add_hex(side, "packet", s->packet, s->kept);
+	add(o, key, side);
+}
+
+static void add_time(struct json_object *o, uint64_t realtime_us)
+{
+	time_t s = (time_t)(realtime_us / USEC_PER_SEC);
+	char day[32], text[48];
+	struct tm tm;
+
+	gmtime_r(&s, &tm);
+	strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text, sizeof(text), "%s.%06uZ", day, (unsigned)(realtime_us % USEC_PER_SEC));
+	add_str(o, "time", text);
+}
+
+static struct json_object *mismatch(const struct mismatch *m, bool packets)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_num(o, "number", m->number);
+	add_time(o, m->realtime_us);
+	add_str(o, "reason", mismatch_reason_name(m->reason));
+	if (m->has_flow)
+		add_key(o, &m->key);
+	add_num(o, "offset", m->offset);
+	add_num(o, "epoch", m->epoch);
+	add_num(o, "checkpoint", m->checkpoint);
+	add_str(o, "what", m->what);
+	add_side(o, "primary", &m->primary, packets);
+	add_side(o, "secondary", &m->secondary, packets);
+	return o;
+}
+
+struct json_object *daemon_mismatches(struct daemon *d, uint64_t count, bool packets)
+{
+	autofree struct mismatch_ring *ring = malloc(sizeof(*ring));
+	struct json_object *o = json_object_new_object(), *a = json_object_new_array();
+	const struct mismatch *m;
+	unsigned n = 0;
+
+	add(o, "mismatches", a);
+	if (!ring)
+		return o;
+	proxy_copy_mismatches(d->proxy, ring);
+	while (n < count && mismatch_get(ring, n))
+		n++;
+	while (n && (m = mismatch_get(ring, --n))) /* oldest first */
+		json_object_array_add(a, mismatch(m, packets));
+	return o;
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The daemon's side of the guest's network: taps for QEMU, orders to the proxy, its words, the mode
+ * of the next epoch. */
+#include "colod/daemon/daemon-priv.h"
+
+#include "base/cleanup.h"
+#include "proxy/tap.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SILENCE_MS 200
+
+int daemon_taps_open(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+
+	for (unsigned i = 0; i < c->nic_count; i++) {
+		d->tap_fds[i] = tap_create(c->nics[i].tap, TAP_HOST_SILENT, e);
+		if (d->tap_fds[i] < 0)
+			return d->tap_fds[i];
+	}
+	return 0;
+}
+
+void daemon_taps_close(struct daemon *d)
+{
+	for (unsigned i = 0; i < CONFIG_MAX_NICS; i++)
+		close_fd(&d->tap_fds[i]);
+}
+
+/* ---- what the proxy says ---- */
+
+static void on_checkpoint(void *arg, enum mismatch_reason reason)
+{
+	struct daemon *d = arg;
+
+	(void)reason;
+	automode_forced(&d->automode, clock_now_us());
+	primary_trigger(d->primary, CKPT_BY_MISMATCH);
+}
+
+static void on_marked(void *arg, uint64_t epoch)
+{
+	struct daemon *d = arg;
+
+	secondary_packets_marked(d->secondary, epoch);
+}
+
+static void on_lost(void *arg, const char *reason)
+{
+	struct daemon *d = arg;
+
+	if (link_state(d->link) == LINK_UP)
+		daemon_event(d, FSM_EV_LINK_LOST, reason);
+}
+
+static void on_note(void *arg, const char *text)
+{
+	struct daemon *d = arg;
+
+	err_set(&d->last_err, EIO, "%s", text);
+	log_warn("packets", "%s", text);
+}
+
+static const struct proxy_handlers handlers = {
+	.checkpoint = on_checkpoint, .marked = on_marked, .lost = on_lost, .note = on_note};
+
+/* ---- start ---- */
+
+int daemon_bypass_rules(const struct config *c, struct bypass *b, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < c->bypass_count; i++)
+		if ((r = bypass_add(b, c->bypass[i], e)))
+			err_prefix(e, "bypass = %.80s", c->bypass[i]);
+	return r;
+}
+
+static void fill_nics(struct daemon *d, struct proxy_config *pc)
+{
+	pc->nic_count = d->config->nic_count;
+	for (unsigned i = 0; i < pc->nic_count; i++) {
+		const struct config_nic *n = &d->config->nics[i];
+
+		memcpy(pc->nics[i].tap, n->tap, sizeof(n->tap));
+		memcpy(pc->nics[i].bridge, n->bridge, sizeof(n->bridge));
+		memcpy(pc->nics[i].mac, n->mac, sizeof(n->mac));
+		pc->nics[i].tap_fd = d->tap_fds[i];
+	}
+}
+
+int daemon_packets_init(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+	struct proxy_config pc = {.name = c->name,
+				  .netfilter = (int)c->netfilter,
+				  .announce_count = c->announce_count,
+				  .limits = {.max_held_packets = c->max_held_packets,
+					     .max_held_bytes = c->max_held_bytes,
+					     .max_flows = c->max_flows,
+					     .max_half_open = c->max_half_open,
+					     .timeout_us = c->compare_timeout_ms * USEC_PER_MSEC,
+					     .flow_idle_us = 7200 * USEC_PER_SEC}};
+	int r;
+
+	if (!c->nic_count)
+		return 0;
+	r = daemon_bypass_rules(c, &pc.bypass, e);
+	if (r)
+		return r;
+	fill_nics(d, &pc);
+	automode_init(&d->automode, clock_now_us());
+	r = proxy_new(&d->proxy, d->loop, &pc, &handlers, d, e);
+	return r ? err_prefix(e, "packet proxy") : 0;
+}
+
+/* ---- orders ---- */
+
+static struct proxy_call *free_call(struct daemon *d)
+{
+	for (unsigned i = 0; i < DAEMON_PROXY_CALLS; i++)
+		if (!d->calls[i].busy)
+			return &d->calls[i];
+	return NULL;
+}
+
+static void order_fd(struct daemon *d, enum proxy_op op, uint64_t epoch, int fd,
+		     void (*done)(struct proxy_call *c))
+{
+	struct proxy_call *c = d->proxy ? free_call(d) : NULL;
+
+	if (!c) {
+		close_fd(&fd);
+		if (d->proxy)
+			log_err("packets", "the proxy does not keep up; an order is lost");
+		return;
+	}
+	*c = (struct proxy_call){.op = op, .epoch = epoch, .fd = fd, .done = done, .arg = d};
+	proxy_submit(d->proxy, c);
+}
+
+void daemon_packets_attach(struct daemon *d)
+{
+	d->holding = false;
+	order_fd(d, d->role == ROLE_PRIMARY ? PROXY_ATTACH_PRIMARY : PROXY_ATTACH_SECONDARY,
+		 d->start_epoch, steal_fd(&d->start_packet_fd), NULL);
+}
+
+void daemon_packets_detach(struct daemon *d)
+{
+	close_fd(&d->start_packet_fd);
+	order_fd(d, PROXY_DETACH, 0, -1, NULL);
+}
+
+void daemon_packets_pass(struct daemon *d)
+{
+	d->holding = false;
+	order_fd(d, PROXY_PASS, 0, -1, NULL);
+}
+
+static void on_taken_over(struct proxy_call *c)
+{
+	struct daemon *d = c->arg;
+
+	if (!d->ending)
+		daemon_run_guest(d);
+}
+
+void daemon_packets_switch_and_run(struct daemon *d)
+{
+	struct proxy_call *c = d->proxy ? free_call(d) : NULL;
+
+	if (!c) {
+		daemon_run_guest(d);
+		return;
+	}
+	*c = (struct proxy_call){.op = PROXY_TAKE_OVER,
+				 .epoch = d->epoch,
+				 .planned = true,
+				 .fd = -1,
+				 .done = on_taken_over,
+				 .arg = d};
+	proxy_submit(d->proxy, c);
+}
+
+void daemon_packets_silence(struct daemon *d)
+{
+	if (d->proxy && proxy_run(d->proxy, PROXY_SILENCE, SILENCE_MS))
+		log_warn("packets",
+			 "the guest's taps could not be taken out of the network in time");
+}
+
+/* ---- the next epoch's mode ---- */
+
+bool daemon_runs_next(struct daemon *d)
+{
+	const struct config *c = d->config;
+	struct proxy_status s;
+
+	if (!d->proxy)
+		return c->run_secondary;
+	if (c->mode == CKPT_MODE_COLO)
+		return true;
+	if (c->mode != CKPT_MODE_AUTO)
+		return false;
+	proxy_get_status(d->proxy, &s);
+	return automode_decide(&d->automode, c->period_ms * USEC_PER_MSEC, s.hold_us.p50,
+			       clock_now_us());
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The guest's place in the network: taps in and out of bridges, rules, mirrors, announcements. */
+#include "base/cleanup.h"
+#include "proxy/proxy-priv.h"
+
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+
+#define QUEUE_RCVBUF_BYTES (32 * MIB)
+#define QUEUE_SLACK        1024 /* packets that the kernel may hold beyond what the compare may */
+
+/* ---- start and end ---- */
+
+static int open_queue(struct proxy *p, struct nfqueue **q, bool gso, struct err *e)
+{
+	struct nfqueue_opts opts = {.num = NFQUEUE_ANY,
+				    .first = nfqueue_first(p->config.name),
+				    .gso = gso,
+				    .rcvbuf_bytes = QUEUE_RCVBUF_BYTES,
+				    .max_packets = p->config.limits.max_held_packets + QUEUE_SLACK};
+
+	return nfqueue_open(q, &opts, e);
+}
+
+static int open_links(struct proxy *p, struct port *o, struct err *e)
+{
+	const struct proxy_nic *nic = &p->config.nics[o->nic];
+	int r = netlink_get(&p->netlink, nic->tap, &o->tap, e);
+
+	if (!r && nic->bridge[0])
+		r = netlink_get_bridge(&p->netlink, nic->bridge, &o->bridge, e);
+	if (!r)
+		r = tap_counters_open(&o->counters, nic->tap, o->tap.index, e);
+	/* Up for the guest's sake: out of its bridge nobody else is on it. */
+	if (!r && nic->bridge[0])
+		r = netlink_set_up(&p->netlink, &o->tap, true, e);
+	return r;
+}
+
+static int open_port(struct proxy *p, unsigned i, struct err *e)
+{
+	struct port *o = &p->ports[i];
+	int r;
+
+	o->proxy = p;
+	o->nic = (uint8_t)i;
+	o->tap_fd = p->config.nics[i].tap_fd;
+	r = open_links(p, o, e);
+	if (!r)
+		r = open_queue(p, &o->out, true, e);
+	if (!r)
+		r = open_queue(p, &o->in, false, e);
+	if (!r && (loop_add_io(p->loop, &o->out_src, nfqueue_fd(o->out), EPOLLIN,
+			       primary_side_on_queue, o) ||
+		   loop_add_io(p->loop, &o->in_src, nfqueue_fd(o->in), EPOLLIN,
+			       replica_side_on_inbound, o)))
+		r = err_errno(e, ENOMEM, "proxy");
+	return r;
+}
+
+static int install_rules(struct proxy *p, struct err *e)
+{
+	struct rules_nic nics[PROXY_MAX_NICS] = {};
+	int kind = rules_probe((enum rules_kind)p->config.netfilter, e), r;
+
+	if (kind < 0)
+		return kind;
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		memcpy(nics[i].tap, p->config.nics[i].tap, sizeof(nics[i].tap));
+		memcpy(nics[i].bridge, p->config.nics[i].bridge, sizeof(nics[i].bridge));
+		nics[i].queue = nfqueue_num(p->ports[i].out);
+		nics[i].inbound_queue = nfqueue_num(p->ports[i].in);
+	}
+	r = rules_install(&p->rules, (enum rules_kind)kind, p->config.name, nics,
+			  p->config.nic_count, e);
+	p->rules_installed = !r;
+	return r;
+}
+
+int ports_open(struct proxy *p, struct err *e)
+{
+	int r = netlink_open(&p->netlink, e);
+
+	for (unsigned i = 0; !r && i < p->config.nic_count; i++)
+		r = open_port(p, i, e);
+	return r ? r : install_rules(p, e);
+}
+
+static void close_port(struct port *o)
+{
+	loop_src_free(&o->mirror_src);
+	mirror_close(&o->mirror);
+	loop_src_free(&o->out_src);
+	loop_src_free(&o->in_src);
+	nfqueue_close(o->out);
+	nfqueue_close(o->in);
+	tap_counters_close(&o->counters);
+}
+
+void ports_close(struct proxy *p)
+{
+	struct err e;
+
+	if (p->rules_installed)
+		rules_remove(&p->rules, &e);
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		close_port(&p->ports[i]);
+	netlink_close(&p->netlink);
+}
+
+/* ---- rules and mirrors ---- */
+
+int ports_set_rules(struct proxy *p, enum rules_mode mode, bool inbound, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < p->config.nic_count; i++) {
+		if (p->rules.mode[i] != mode)
+			r = rules_set(&p->rules, i, mode, e);
+		if (!r && p->rules.inbound[i] != inbound)
+			r = rules_inbound(&p->rules, i, inbound, e);
+	}
+	return r;
+}
+
+void ports_stop_mirror(struct proxy *p)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		loop_src_free(&p->ports[i].mirror_src);
+		mirror_close(&p->ports[i].mirror);
+	}
+}
+
+int ports_mirror(struct proxy *p, enum mirror_direction direction, loop_io_fn fn, struct err *e)
+{
+	int r = 0;
+
+	ports_stop_mirror(p);
+	for (unsigned i = 0; !r && i < p->config.nic_count; i++) {
+		struct port *o = &p->ports[i];
+
+		r = mirror_open(&o->mirror, o->tap.index, direction, MIRROR_RCVBUF_BYTES, e);
+		if (!r &&
+		    loop_add_io(p->loop, &o->mirror_src, mirror_fd(&o->mirror), EPOLLIN, fn, o))
+			r = err_errno(e, ENOMEM, "proxy");
+	}
+	return r;
+}
+
+/* ---- bridges ---- */
+
+static int join(struct proxy *p, struct port *o, struct err *e)
+{
+	int r = 0;
+
+	if (o->joined)
+		return 0;
+	if (o->bridge.index) {
+		tap_set_host_silent(o->tap.name, false, NULL);
+		r = netlink_enslave(&p->netlink, &o->tap, &o->bridge, e);
+		if (!r && o->bridge.index)
+			netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_FORWARDING, NULL);
+	}
+	if (!r)
+		r = netlink_set_up(&p->netlink, &o->tap, true, e);
+	o->joined = !r;
+	return r;
+}
+
+int ports_join(struct proxy *p, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < p->config.nic_count; i++)
+		r = join(p, &p->ports[i], e);
+	return r;
+}
+
+/* Silence takes effect with the port's state; the release behind it waits for the kernel's readers.
+ */
+void ports_leave(struct proxy *p, struct err *e)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct port *o = &p->ports[i];
+
+		if (o->joined && o->bridge.index)
+			netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL);
+		else if (o->joined)
+			netlink_set_up(&p->netlink, &o->tap, false, e);
+	}
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct chan_msg m = {.type = CHAN_LEFT, .nic = (uint8_t)i};
+
+		chan_io_send(p, &m);
+	}
+	chan_io_flush(p);
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct port *o = &p->ports[i];
+
+		if (o->joined && o->bridge.index) {
+			netlink_release(&p->netlink, &o->tap, e);
+			tap_set_host_silent(o->tap.name, true, NULL);
+			netlink_set_up(&p->netlink, &o->tap, true, e);
+		}
+		o->joined = false;
+	}
+}
+
+/* ---- announcements ---- */
+
+/* QEMU has set the length of the header that its guest wants: 10 or 12 bytes. */
+void port_write(struct port *o, const uint8_t *vnet, const uint8_t *frame, size_t len)
+{
+	uint8_t head[32] = {};
+	int head_bytes = 0;
+	struct iovec iov[2] = {{head, 0}, {(void *)frame, len}};
+
+	if (ioctl(o->tap_fd, TUNGETVNETHDRSZ, &head_bytes) || head_bytes < REPLICA_VNET_BYTES ||
+	    head_bytes > (int)sizeof(head))
+		return;
+	memcpy(head, vnet, REPLICA_VNET_BYTES);
+	iov[0].iov_len = (size_t)head_bytes;
+	/* A frame that finds no room is a frame that the network lost. */
+	if (writev(o->tap_fd, iov, 2) < 0)
+		return;
+}
+
+static void announce_port(struct port *o)
+{
+	static const uint8_t plain[REPLICA_VNET_BYTES];
+	uint8_t frame[NEIGH_FRAME_MAX];
+	size_t n;
+
+	for (unsigned i = 0; (n = neigh_announcement(port_neigh(o), i, frame)); i++)
+		port_write(o, plain, frame, n);
+}
+
+#define ANNOUNCE_FIRST_US (50 * USEC_PER_MSEC)
+
+void ports_on_announce(void *arg)
+{
+	struct proxy *p = arg;
+
+	pthread_mutex_lock(&p->lock);
+	ports_announce(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void ports_announce(struct proxy *p)
+{
+	if (p->side != SIDE_PASS && p->side != SIDE_PRIMARY)
+		return;
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		if (p->ports[i].joined && p->ports[i].bridge.index)
+			announce_port(&p->ports[i]);
+	if (++p->announced < p->config.announce_count)
+		loop_timer_arm(p->announce, ANNOUNCE_FIRST_US << MIN(p->announced, 6));
+}

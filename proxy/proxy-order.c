@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The daemon's orders, carried out on the proxy's thread. */
+#include "proxy/proxy-priv.h"
+
+#include <errno.h>
+
+static void complain(struct proxy *p, const struct err *e)
+{
+	proxy_tell(p, TALE_NOTE, 0, err_msg(e));
+}
+
+static int attach(struct proxy *p, struct proxy_call *c)
+{
+	if (c->fd < 0)
+		return 0; /* the connection serves on, in the other direction */
+	p->peer_left = false;
+	return chan_io_open(p, c->fd);
+}
+
+static void attach_primary(struct proxy *p, struct proxy_call *c)
+{
+	struct err e = {};
+
+	if (attach(p, c))
+		err_set(&e, ENOMEM, "packet connection");
+	else if (!ports_set_rules(p, RULES_QUEUE, proxy_rewrites(p), &e))
+		primary_side_enter(p, &e);
+	p->epoch = c->epoch;
+	p->side = SIDE_PRIMARY;
+	if (!e.code)
+		return;
+	complain(p, &e);
+	chan_io_close(p); /* no session without packets */
+	proxy_tell(p, TALE_LOST, 0, err_msg(&e));
+}
+
+static void attach_secondary(struct proxy *p, struct proxy_call *c)
+{
+	struct err e = {};
+
+	if (attach(p, c))
+		err_set(&e, ENOMEM, "packet connection");
+	/* Before a take-over, whose way has no room for it: output waits for us, input of
+	 * connections may. */
+	else if (!ports_set_rules(p, RULES_QUEUE, true, &e))
+		replica_side_enter(p, &e);
+	replica_net_attach(p->replica, c->epoch);
+	p->epoch = c->epoch;
+	p->side = SIDE_SECONDARY;
+	if (!e.code)
+		return;
+	complain(p, &e);
+	chan_io_close(p);
+	proxy_tell(p, TALE_LOST, 0, err_msg(&e));
+}
+
+/* Released before the rules go, else younger packets would overtake those that wait. */
+static void pass(struct proxy *p)
+{
+	bool rewrites = proxy_rewrites(p);
+	struct err e = {};
+	bool joined = p->ports[0].joined;
+
+	primary_side_read_dry(p);
+	compare_pass_all(p->compare, clock_now_us());
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		nfqueue_flush(p->ports[i].out);
+	p->side = SIDE_PASS;
+	ports_stop_mirror(p);
+	if (ports_join(p, &e))
+		complain(p, &e);
+	if (!joined) {
+		p->announced = 0;
+		ports_announce(p);
+	}
+	if (!rewrites && ports_set_rules(p, RULES_OFF, false, &e))
+		complain(p, &e);
+}
+
+/* What the guest got is told to the end; what it sent and nobody released is never heard. */
+static void silence(struct proxy *p)
+{
+	struct err e = {};
+
+	if (p->side == SIDE_PRIMARY)
+		primary_side_read_dry(p);
+	compare_drop_all(p->compare);
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		nfqueue_flush(p->ports[i].out);
+	ports_leave(p, &e);
+	ports_stop_mirror(p);
+	p->side = SIDE_SILENT;
+	if (e.code)
+		complain(p, &e);
+}
+
+void proxy_carry_out(struct proxy *p, struct proxy_call *c)
+{
+	switch (c->op) {
+	case PROXY_ATTACH_PRIMARY:
+		attach_primary(p, c);
+		break;
+	case PROXY_ATTACH_SECONDARY:
+		attach_secondary(p, c);
+		break;
+	case PROXY_DETACH:
+		chan_io_close(p);
+		break;
+	case PROXY_CLOSE:
+		primary_side_close(p, c->epoch, c->runs);
+		break;
+	case PROXY_COMMIT:
+		primary_side_commit(p, c->epoch);
+		break;
+	case PROXY_PASS:
+		pass(p);
+		break;
+	case PROXY_SILENCE:
+		silence(p);
+		break;
+	case PROXY_STOPPED:
+		replica_net_stopped(p->replica);
+		break;
+	case PROXY_COMMITTED:
+		replica_net_committed(p->replica, c->epoch);
+		break;
+	case PROXY_LOADED:
+		replica_side_loaded(p, c->epoch, c->runs);
+		break;
+	case PROXY_TAKE_OVER:
+		replica_side_take_over(p, c->planned);
+		break;
+	}
+}
+
+void proxy_housekeeping(struct proxy *p)
+{
+	struct err e = {};
+
+	replica_net_tick(p->replica, clock_now_us());
+	if (proxy_rewrites(p) || (p->side != SIDE_PASS && p->side != SIDE_PRIMARY))
+		return;
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		nfqueue_set_gso(p->ports[i].out, true);
+	if (ports_set_rules(p, p->side == SIDE_PASS ? RULES_OFF : RULES_QUEUE, false, &e))
+		complain(p, &e);
+}

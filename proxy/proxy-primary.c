@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The primary's side of the proxy: what the guest sends is held and compared, what it gets is
+ * mirrored. */
+#include "proxy/proxy-priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+/* ---- verdicts ---- */
+
+/* Few: packets of connections from before a take-over. */
+static struct kept *find_rewritten(struct proxy *p, uint8_t nic, uint32_t id)
+{
+	struct kept *k = framebuf_first(&p->rewritten);
+
+	while (k && (k->user[0] != id || k->nic != nic))
+		k = framebuf_next(&p->rewritten, k);
+	return k;
+}
+
+static void on_release(void *arg, uint8_t nic, uint32_t id, enum release_cause cause)
+{
+	struct proxy *p = arg;
+	struct kept *k = find_rewritten(p, nic, id);
+
+	(void)cause;
+	if (!k) {
+		nfqueue_accept(p->ports[nic].out, id);
+		return;
+	}
+	nfqueue_accept_mangled(p->ports[nic].out, id, k->data, k->len);
+	framebuf_drop(&p->rewritten, k);
+}
+
+static void on_drop(void *arg, uint8_t nic, uint32_t id)
+{
+	struct proxy *p = arg;
+	struct kept *k = find_rewritten(p, nic, id);
+
+	if (k)
+		framebuf_drop(&p->rewritten, k);
+	nfqueue_drop(p->ports[nic].out, id);
+}
+
+static void on_checkpoint(void *arg, enum mismatch_reason reason)
+{
+	struct proxy *p = arg;
+
+	if (p->side == SIDE_PRIMARY)
+		proxy_tell(p, TALE_CHECKPOINT, reason, NULL);
+}
+
+static void on_note(void *arg, const struct flow_note *n)
+{
+	struct chan_msg m = {.type = CHAN_FLOW, .nic = n->key.nic, .note = *n};
+
+	chan_io_send(arg, &m);
+}
+
+const struct compare_ops proxy_compare_ops = {
+	.release = on_release,
+	.drop = on_drop,
+	.checkpoint = on_checkpoint,
+	.note = on_note,
+};
+
+/* ---- the guest's output ---- */
+
+bool proxy_rewrites(const struct proxy *p)
+{
+	return replica_net_rewrites(p->replica)->flows.used;
+}
+
+/* What the network is to see of a packet that waits; false when there is no room for it. */
+static bool keep_rewritten(struct port *o, const struct nfqueue_packet *n, const struct pkt *pkt)
+{
+	struct proxy *p = o->proxy;
+	struct kept *k;
+
+	if (pkt->kind != PKT_TCP || n->len < n->full_len)
+		return true;
+	memcpy(p->scratch, n->data, n->len);
+	if (!rewrites_out(replica_net_rewrites(p->replica), o->nic, p->scratch, pkt,
+			  n->csum_partial, clock_now_us()))
+		return true;
+	k = framebuf_add(&p->rewritten, p->scratch, n->len, NULL, 0);
+	if (!k)
+		return false;
+	k->nic = o->nic;
+	k->user[0] = n->id;
+	return true;
+}
+
+static void on_packet(void *arg, const struct nfqueue_packet *n)
+{
+	struct port *o = arg;
+	struct proxy *p = o->proxy;
+	struct pkt pkt;
+
+	if (n->indev && n->indev != (uint32_t)o->tap.index) {
+		nfqueue_accept(o->out, n->id); /* foreign rules point to our number */
+		return;
+	}
+	o->frames_out++;
+	pkt_parse_ip(&pkt, n->data, n->len, n->vlan_known ? n->vlan & 0xfff : 0);
+	if (proxy_rewrites(p) && !keep_rewritten(o, n, &pkt)) {
+		nfqueue_drop(o->out, n->id); /* no room: as if the network had lost it */
+		return;
+	}
+	compare_primary(p->compare, o->nic, n->id, &pkt, clock_now_us());
+}
+
+static void check_loss(struct port *o)
+{
+	uint64_t overruns = nfqueue_stats(o->out)->overruns;
+
+	if (overruns == o->overruns)
+		return;
+	o->overruns = overruns;
+	compare_lost(o->proxy->compare, "the netfilter queue overran", clock_now_us());
+}
+
+void primary_side_on_queue(void *arg, int fd, uint32_t revents)
+{
+	struct port *o = arg;
+	struct proxy *p = o->proxy;
+
+	(void)fd, (void)revents;
+	pthread_mutex_lock(&p->lock);
+	nfqueue_read(o->out, on_packet, o);
+	check_loss(o);
+	proxy_settle(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- the guest's input ---- */
+
+static void tell_own_addresses(struct port *o)
+{
+	const struct neigh *neigh = port_neigh(o);
+
+	for (; o->own_told < neigh->own_count; o->own_told++) {
+		const struct neigh_entry *own = &neigh->own[o->own_told];
+		struct chan_msg m = {.type = CHAN_OWN_ADDRESS,
+				     .nic = o->nic,
+				     .address = own->addr,
+				     .vlan = own->vlan};
+
+		chan_io_send(o->proxy, &m);
+	}
+}
+
+/* A unicast frame to the guest's MAC names one of its addresses. */
+static void learn(struct port *o, const uint8_t *data, size_t len)
+{
+	const uint8_t *frame = data + MIRROR_VNET_BYTES;
+	size_t n = len - MIRROR_VNET_BYTES;
+	struct neigh *neigh = port_neigh(o);
+	struct frame f;
+	struct pkt pkt;
+
+	neigh_learn_in(neigh, frame, n);
+	if (frame_parse(&f, frame, n) || memcmp(f.dst, neigh->mac, 6) || !frame_is_ip(&f))
+		return;
+	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, f.vlan);
+	compare_inbound(o->proxy->compare, o->nic, &pkt, clock_now_us());
+	if (pkt.kind != PKT_OPAQUE)
+		neigh_learn_own(neigh, &pkt.dst, f.vlan);
+}
+
+static void on_frame(void *arg, const uint8_t *data, size_t len)
+{
+	struct port *o = arg;
+	struct chan_msg m = {.type = CHAN_FRAME_IN,
+			     .nic = o->nic,
+			     .number = ++o->mirrored,
+			     .payload = data,
+			     .payload_len = (uint32_t)len};
+
+	o->frames_in++;
+	learn(o, data, len);
+	chan_io_send(o->proxy, &m);
+}
+
+static void read_mirror(struct port *o)
+{
+	while (mirror_read(&o->mirror, on_frame, o) > 0)
+		;
+	tell_own_addresses(o);
+}
+
+void primary_side_on_mirror(void *arg, int fd, uint32_t revents)
+{
+	struct port *o = arg;
+	struct proxy *p = o->proxy;
+
+	(void)fd, (void)revents;
+	pthread_mutex_lock(&p->lock);
+	read_mirror(o);
+	proxy_settle(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void primary_side_read_dry(struct proxy *p)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct port *o = &p->ports[i];
+
+		while (nfqueue_read(o->out, on_packet, o) > 0)
+			;
+		check_loss(o);
+		if (mirror_fd(&o->mirror) >= 0)
+			read_mirror(o);
+	}
+}
+
+/* ---- epochs ---- */
+
+/* No frame waits for the guest: the tap's own word, for all descriptors of it. */
+static bool tap_is_empty(const struct port *o)
+{
+	struct pollfd fd = {.fd = o->tap_fd, .events = POLLIN};
+
+	return poll(&fd, 1, 0) == 0;
+}
+
+static int take_counts(struct port *o, struct tapcount_now *now)
+{
+	int r = tap_counters_read(&o->counters, &now->read, &now->dropped);
+
+	read_mirror(o);
+	now->mirrored = o->mirrored;
+	now->lost = mirror_lost(&o->mirror);
+	return r;
+}
+
+/* A moment at which nothing waited is a new origin for counting: true, with @now. */
+static bool find_origin(struct port *o, struct tapcount_now *now)
+{
+	struct tapcount_now after;
+
+	if (!tap_is_empty(o) || take_counts(o, &after) || after.read != now->read ||
+	    after.dropped != now->dropped || after.mirrored != now->mirrored)
+		return false;
+	tapcount_start(&o->count, now, 1);
+	return true;
+}
+
+/*
+ * Number of the last frame that the guest has read; it stands still. Frames that a full tap drops
+ * have numbers, too: then the guest may have read less than this says, and the secondary misses
+ * those frames as if the network had lost them. What the compare makes of it decides about a
+ * checkpoint; there is one right now.
+ */
+static uint64_t place_of_guest(struct port *o)
+{
+	struct tapcount_now now = {};
+
+	if (take_counts(o, &now))
+		return o->mirrored; /* the tap is gone, and so is the guest */
+	if (now.lost != o->lost) {
+		o->lost = now.lost;
+		compare_lost(o->proxy->compare, "frames to the guest were not mirrored",
+			     clock_now_us());
+	}
+	if (now.read == o->read_at_close)
+		return o->mark;
+	o->read_at_close = now.read;
+	o->mark = find_origin(o, &now) ? now.mirrored : tapcount_place(&o->count, &now).at_most;
+	return o->mark;
+}
+
+struct rewrite_teller {
+	struct proxy *p;
+	uint64_t epoch;
+};
+
+/* The next secondary goes on with it, should it take over. */
+static void tell_rewrite(void *arg, const struct flow_key *k, const struct rewrite *r)
+{
+	const struct rewrite_teller *t = arg;
+	struct chan_msg m = {.type = CHAN_REWRITE,
+			     .nic = k->nic,
+			     .number = t->epoch,
+			     .rewrite = {*k, r->seq_offset, r->ts_offset}};
+
+	chan_io_send(t->p, &m);
+}
+
+void primary_side_close(struct proxy *p, uint64_t epoch, bool runs)
+{
+	struct rewrite_teller t = {p, epoch};
+	uint64_t refused = p->chan.refused;
+
+	primary_side_read_dry(p);
+	rewrites_each(replica_net_rewrites(p->replica), tell_rewrite, &t);
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct chan_msg m = {.type = CHAN_EPOCH,
+				     .nic = (uint8_t)i,
+				     .number = epoch,
+				     .mark = place_of_guest(&p->ports[i])};
+
+		chan_io_send(p, &m);
+	}
+	compare_close_epoch(p->compare, epoch, runs ? COMPARE_MATCH : COMPARE_HOLD, clock_now_us());
+	p->epoch = epoch;
+	p->compares = runs;
+	if (p->chan.refused != refused)
+		compare_lost(p->compare, "the packet connection is full", clock_now_us());
+}
+
+void primary_side_commit(struct proxy *p, uint64_t epoch)
+{
+	struct chan_msg m = {.type = CHAN_COMMITTED, .number = epoch};
+
+	compare_commit(p->compare, epoch, clock_now_us());
+	chan_io_send(p, &m);
+}
+
+static void on_output_of_secondary(struct proxy *p, const struct chan_msg *m)
+{
+	const uint8_t *frame = m->payload + CHAN_VNET_BYTES;
+	size_t n = m->payload_len - CHAN_VNET_BYTES;
+	struct frame f;
+	struct pkt pkt;
+	uint16_t vlan;
+
+	if (frame_parse(&f, frame, n) || !frame_is_ip(&f))
+		return;
+	/* Under iptables the kernel does not tell the primary's tags. */
+	vlan = p->rules.kind == RULES_NFT ? f.vlan : 0;
+	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, vlan);
+	compare_secondary(p->compare, m->nic, m->number, &pkt, clock_now_us());
+}
+
+void primary_side_message(struct proxy *p, const struct chan_msg *m)
+{
+	if (m->type == CHAN_FRAME_OUT)
+		on_output_of_secondary(p, m);
+	else if (m->type == CHAN_LOST)
+		compare_lost(p->compare, "the secondary lost frames", clock_now_us());
+}
+
+static int start_count(struct port *o)
+{
+	struct tapcount_now now = {};
+
+	o->own_told = 0;
+	o->mirrored = o->mark = 0;
+	if (take_counts(o, &now))
+		return -ENODEV;
+	o->lost = now.lost;
+	o->read_at_close = UINT64_MAX;
+	tapcount_start(&o->count, &now, 1);
+	return 0;
+}
+
+int primary_side_enter(struct proxy *p, struct err *e)
+{
+	int r = ports_mirror(p, MIRROR_TO_GUEST, primary_side_on_mirror, e);
+
+	for (unsigned i = 0; !r && i < p->config.nic_count; i++)
+		if (start_count(&p->ports[i]))
+			r = err_set(e, ENODEV, "tap %s is gone", p->ports[i].tap.name);
+	return r;
+}

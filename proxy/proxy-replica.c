@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The secondary's side of the proxy: what its guest gets and says, and taking the network over. */
+#include "proxy/proxy-priv.h"
+
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* More than a tap's queue holds. */
+#define DRAIN_MAX_FRAMES 4096
+/* How long the old primary's last words on the packet connection may take after its word on the
+ * control connection. */
+#define LAST_WORDS_US (20 * USEC_PER_MSEC)
+
+/* ---- outputs of the core ---- */
+
+static void on_inject(void *arg, uint8_t nic, const uint8_t *data, size_t len)
+{
+	struct proxy *p = arg;
+	struct port *o = &p->ports[nic];
+
+	o->frames_in++;
+	if (mirror_inject(&o->mirror, data, len))
+		o->inject_failed++;
+}
+
+static void on_to_primary(void *arg, uint8_t nic, uint64_t after, const uint8_t *data, size_t len)
+{
+	struct chan_msg m = {.type = CHAN_FRAME_OUT,
+			     .nic = nic,
+			     .number = after,
+			     .payload = data,
+			     .payload_len = (uint32_t)len};
+
+	chan_io_send(arg, &m);
+}
+
+/* Written to the tap: as if the guest sent it now. On its way out it meets the same queue as all
+ * else. */
+static void on_transmit(void *arg, uint8_t nic, const uint8_t *data, size_t len)
+{
+	struct proxy *p = arg;
+	struct port *o = &p->ports[nic];
+
+	port_write(o, data, data + REPLICA_VNET_BYTES, len - REPLICA_VNET_BYTES);
+}
+
+static void on_lost(void *arg, uint64_t count)
+{
+	struct chan_msg m = {.type = CHAN_LOST, .number = count};
+
+	chan_io_send(arg, &m);
+}
+
+static void on_marked(void *arg, uint64_t epoch)
+{
+	proxy_tell(arg, TALE_MARKED, epoch, NULL);
+}
+
+const struct replica_net_ops proxy_replica_ops = {
+	.inject = on_inject,
+	.to_primary = on_to_primary,
+	.transmit = on_transmit,
+	.lost = on_lost,
+	.marked = on_marked,
+};
+
+/* ---- the replica's output ---- */
+
+static void on_frame(void *arg, const uint8_t *data, size_t len)
+{
+	struct port *o = arg;
+
+	o->frames_out++;
+	replica_net_out(o->proxy->replica, o->nic, (uint8_t *)data, len, clock_now_us());
+}
+
+static void check_loss(struct port *o)
+{
+	uint64_t lost = mirror_lost(&o->mirror);
+
+	if (lost == o->lost)
+		return;
+	on_lost(o->proxy, lost - o->lost);
+	o->lost = lost;
+}
+
+static void read_dry(struct proxy *p)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct port *o = &p->ports[i];
+
+		while (mirror_fd(&o->mirror) >= 0 && mirror_read(&o->mirror, on_frame, o) > 0)
+			;
+	}
+}
+
+void replica_side_on_mirror(void *arg, int fd, uint32_t revents)
+{
+	struct port *o = arg;
+	struct proxy *p = o->proxy;
+
+	(void)fd, (void)revents;
+	pthread_mutex_lock(&p->lock);
+	if (mirror_read(&o->mirror, on_frame, o) == 64)
+		check_loss(o); /* a full batch: the only time when it could fall behind */
+	proxy_settle(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- connections that are rewritten after a take-over ---- */
+
+static void on_inbound(void *arg, const struct nfqueue_packet *n)
+{
+	struct port *o = arg;
+	struct proxy *p = o->proxy;
+	struct pkt pkt;
+
+	pkt_parse_ip(&pkt, n->data, n->len, n->vlan_known ? n->vlan & 0xfff : 0);
+	memcpy(p->scratch, n->data, n->len);
+	if (n->len < n->full_len || !rewrites_in(replica_net_rewrites(p->replica), o->nic,
+						 p->scratch, &pkt, n->csum_partial, clock_now_us()))
+		nfqueue_accept(o->in, n->id);
+	else
+		nfqueue_accept_mangled(o->in, n->id, p->scratch, n->len);
+}
+
+void replica_side_on_inbound(void *arg, int fd, uint32_t revents)
+{
+	struct port *o = arg;
+	struct proxy *p = o->proxy;
+
+	(void)fd, (void)revents;
+	pthread_mutex_lock(&p->lock);
+	nfqueue_read(o->in, on_inbound, o);
+	proxy_settle(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- what happens to the replica ---- */
+
+void replica_side_message(struct proxy *p, const struct chan_msg *m)
+{
+	struct replica_net *r = p->replica;
+	uint64_t now = clock_now_us();
+
+	switch (m->type) {
+	case CHAN_FRAME_IN:
+		replica_net_mirrored(r, m->nic, m->number, m->payload, m->payload_len, now);
+		break;
+	case CHAN_EPOCH:
+		replica_net_mark(r, m->number, m->nic, m->mark);
+		break;
+	case CHAN_FLOW:
+		replica_net_note(r, &m->note, now);
+		break;
+	case CHAN_REWRITE: {
+		struct rewrite w = {m->rewrite.seq_offset, m->rewrite.ts_offset};
+
+		replica_net_inherit(r, m->number, &m->rewrite.key, &w, now);
+		break;
+	}
+	case CHAN_OWN_ADDRESS:
+		replica_net_own_address(r, m->nic, &m->address, m->vlan);
+		break;
+	case CHAN_LEFT:
+		p->peer_left = true;
+		break;
+	default:
+		break;
+	}
+}
+
+/* Frames that wait for a guest that will not read them: what it is to get comes again. */
+static void empty_tap(struct proxy *p, struct port *o)
+{
+	for (int i = 0; i < DRAIN_MAX_FRAMES; i++)
+		if (read(o->tap_fd, p->scratch, sizeof(p->scratch)) <= 0)
+			return;
+}
+
+void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs)
+{
+	read_dry(p); /* what it said before the load counts as said before */
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		empty_tap(p, &p->ports[i]);
+	replica_net_loaded(p->replica, epoch);
+	p->epoch = epoch;
+	if (runs)
+		replica_net_running(p->replica);
+}
+
+static void await_last_words(struct proxy *p)
+{
+	uint64_t end = clock_now_us() + LAST_WORDS_US, now;
+
+	chan_io_drain(p);
+	while (p->chan.fd >= 0 && !p->peer_left && (now = clock_now_us()) < end) {
+		struct pollfd fd = {.fd = p->chan.fd, .events = POLLIN};
+
+		poll(&fd, 1, 1);
+		chan_io_drain(p);
+	}
+}
+
+void replica_side_take_over(struct proxy *p, bool wait_for_last_words)
+{
+	struct err e = {};
+
+	if (wait_for_last_words)
+		await_last_words(p);
+	else
+		chan_io_drain(p);
+	read_dry(p);
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		nfqueue_set_gso(p->ports[i].out, false); /* packets will be changed */
+	if (ports_join(p, &e))
+		proxy_tell(p, TALE_NOTE, 0, err_msg(&e));
+	read_dry(p); /* what it said until then nobody heard */
+	compare_pass_all(p->compare, clock_now_us());
+	p->side = SIDE_PASS;
+	p->announced = 0;
+	ports_announce(p);
+	replica_net_take_over(p->replica, clock_now_us());
+	ports_stop_mirror(p);
+}
+
+int replica_side_enter(struct proxy *p, struct err *e)
+{
+	int r = ports_mirror(p, MIRROR_FROM_GUEST, replica_side_on_mirror, e);
+
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		p->ports[i].lost = 0;
+	return r;
+}
