@@ -189,6 +189,7 @@ void cmp_release_held(struct compare *c, struct held *h, enum release_cause caus
 	if (h->flow)
 		h->flow->held_count--;
 	list_del(&h->in_flow);
+	list_del(&h->seg.node); /* what was sent twice may go before the comparison came by it */
 	while (h) {
 		struct held *more = h->more;
 

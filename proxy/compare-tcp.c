@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Segments out of order walk no further than this; beyond, they are not compared and time out. */
-#define INSERT_STEPS 64
+#define INSERT_STEPS 256
 
 /* A stream of acks alone is noted when its TSval moved by this much, mostly milliseconds: data is
  * not the only thing that a client's PAWS check (RFC 7323) remembers. */
