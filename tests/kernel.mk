@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Dirty tracking on the kernels it is made for, in TCG guests, and the bench of its scans.
+# Dirty tracking and packet queues on the kernels they are made for, in TCG guests, and the bench of the scans.
 
 .PHONY: check-kernel bench-scan
 
 BACKPORTS := bookworm-backports
 TRACKER_TEST := $(BUILD)/tests/unit/test-tracker
+RULES_TEST := $(BUILD)/tests/unit/test-rules
+NFQUEUE_TEST := $(BUILD)/tests/unit/test-nfqueue
 KERNEL_OLD := $(BUILD)/kernel/vmlinuz
 KERNEL_NEW := $(BUILD)/kernel-$(BACKPORTS)/vmlinuz
 
@@ -19,13 +21,17 @@ $(KERNEL_NEW): | tools/fetch-kernel
 BOOT_OLD = tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty
 BOOT_NEW = tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan
 PRESSURE := COLOD_TEST_RECLAIM=1 COLOD_TEST_EPOCHS=20
-check-kernel: $(TRACKER_TEST) $(KERNEL_OLD) $(KERNEL_NEW)
+BOOT_RULES = tests/kernel/boot-rules $(KERNEL_OLD)
+check-kernel: $(TRACKER_TEST) $(RULES_TEST) $(NFQUEUE_TEST) $(KERNEL_OLD) $(KERNEL_NEW)
 	$(BOOT_OLD) $(PRESSURE)
 	$(BOOT_OLD) $(PRESSURE) COLOD_TEST_UNLOCKED=1 | grep 'was written and not reported'
 	$(BOOT_OLD) COLOD_TEST_THP=1
 	$(BOOT_NEW) $(PRESSURE)
 	$(BOOT_NEW) COLOD_TEST_THP=1
 	$(BOOT_NEW) COLOD_TEST_HUGE=1
+	$(BOOT_RULES) $(RULES_TEST) COLOD_TEST_RULES=nft
+	$(BOOT_RULES) $(RULES_TEST) COLOD_TEST_RULES=iptables
+	$(BOOT_RULES) $(NFQUEUE_TEST)
 
 $(BUILD)/bench/scan-bench: bench/scan-bench.c $(BUILD)/libcolod.a
 	@mkdir -p $(@D)

@@ -260,7 +260,7 @@ static void a_new_owner_of_the_name_starts_anew(void **state)
 	expect_no_trace(w);
 }
 
-/* Whoever goes first must not take the bridge's switches from the other; the last puts them back. */
+/* The first to go must not take the bridge's switches from the other; the last puts them back. */
 static void guests_on_one_bridge_do_not_disturb_each_other(void **state)
 {
 	struct world *w = *state;
@@ -415,7 +415,7 @@ static void a_changed_inbound_packet_reaches_the_guest_as_changed(void **state)
 	}
 }
 
-/* The kernel handles a tap's frame within the guest's write(2): an answer is there when it returns. */
+/* The kernel handles a tap's frame within write(2): its answer is there when that returns. */
 static bool host_answers_arp(struct world *w)
 {
 	uint8_t f[VNET_BYTES + 42] = {};
