@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC              0x434f4c4fu /* "COLO" */
-#define WIRE_VERSION            2
+#define WIRE_VERSION            1
 #define WIRE_HEADER_BYTES       12
 #define WIRE_MSG_MAX_BYTES      2048 /* payload of any message but the bulk frames */
 #define WIRE_TEXT_MAX           256

@@ -100,7 +100,7 @@ static void assert_encodes_to(const struct wire_msg *m, const void *want, size_t
 	"\377\0\0\0\0\0\0\4"                                                                       \
 	"\0\0\0\0\0\0\0\5"
 #define HELLO_BYTES                                                                                \
-	"COLO\0\1\0\1\0\0\0\113"                                                                   \
+	"COLO\0\1\0\1\0\0\0\120"                                                                   \
 	"\1\0"                                                                                     \
 	"\1\2\3\4\5\6\7\10"                                                                        \
 	"\0\0\0\0\0\0\0\11"                                                                        \
@@ -112,7 +112,8 @@ static void assert_encodes_to(const struct wire_msg *m, const void *want, size_t
 	"7.2.22"                                                                                   \
 	"\0\0\0\6pc-q35"                                                                           \
 	"\0\0\0\3max"                                                                              \
-	"\0\0\0\3tcg"
+	"\0\0\0\3tcg"                                                                              \
+	"\0\0\0\1n"
 
 /* The examples of docs/protocol.md. */
 static void messages_have_the_documented_bytes(void **state)
@@ -139,7 +140,8 @@ static void messages_have_the_documented_bytes(void **state)
 					   .qemu_version = "7.2.22",
 					   .machine = "pc-q35",
 					   .cpu_model = "max",
-					   .accel = "tcg"}};
+					   .accel = "tcg",
+					   .nics = "n"}};
 
 	(void)state;
 	assert_encodes_to(&fresh, NEW_BYTES, sizeof(NEW_BYTES) - 1);
@@ -198,6 +200,7 @@ static void random_hello(struct rng *r, struct wire_hello *h)
 	random_text(r, h->machine, sizeof(h->machine));
 	random_text(r, h->cpu_model, sizeof(h->cpu_model));
 	random_text(r, h->accel, sizeof(h->accel));
+	random_text(r, h->nics, sizeof(h->nics));
 }
 
 /* Only the members that the type carries: the others must come back as zero. */
