@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What `make bench` runs: figures into $(BUILD)/bench/*.jsonl, tables on the terminal; needs root.
 
-.PHONY: run-bench bench-ckpt bench-report
+.PHONY: run-bench bench-ckpt bench-compare bench-report
 
 BENCH_RUN = COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
@@ -12,6 +12,18 @@ BENCH_HUGE_PAGES = $(if $(filter 1,$(QUICK)),512,4096)
 bench-ckpt: export QUICK := $(QUICK)
 bench-ckpt: all $(BUILD)/guest/initrd.gz
 	$(BENCH_RUN) bench/ckpt.py
+
+# The comparing core alone, as released: needs no root.
+$(BUILD)/bench/compare-bench: bench/compare-bench.c $(BUILD)/libcolod.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/libcolod.a $(LDLIBS)
+
+-include $(BUILD)/bench/compare-bench.d
+
+bench-compare: $(BUILD)/bench/compare-bench
+	@rm -f $(BUILD)/bench/compare.jsonl
+	$(BUILD)/bench/compare-bench $(BUILD)/bench/compare.jsonl
 
 bench-report:
 	@$(BENCH_RUN) bench/report.py
