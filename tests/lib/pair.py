@@ -10,7 +10,7 @@ import signal
 import subprocess
 
 from console import Console
-from network import Network, make_folder
+from network import GuestNet, Network, kill_all_in, make_folder
 from waiting import TIMEOUT_S, wait_for
 
 BUILD = pathlib.Path(os.environ.get("COLOD_BUILD", "build")).resolve()
@@ -45,6 +45,12 @@ class Guest:
                 f' -append "console=ttyS0 quiet {self.append}"'
                 f" -device pvpanic {console.qemu_args()} {self.extra}").strip()
 
+    def with_nics(self, count):
+        """The same guest with addresses on so many network cards."""
+        if not count:
+            return self
+        return dataclasses.replace(self, append=f"{self.append} {GuestNet.guest_words(count)}")
+
 
 class CtlError(Exception):
     """colo-ctl refused: its exit code and its words."""
@@ -78,10 +84,15 @@ class Node:
 
     # -- life
 
+    def config_lines(self):
+        """The configuration file; a list is a key that is given several times."""
+        for key, value in self.config.items():
+            for one in value if isinstance(value, list) else [value]:
+                yield f"{key} = {one}\n"
+
     def start(self, role):
         self.console.set_aside()
-        self.config_path.write_text(
-            "".join(f"{key} = {value}\n" for key, value in self.config.items()))
+        self.config_path.write_text("".join(self.config_lines()))
         with open(self.log_path, "ab") as log:
             self.proc = self.host.popen(
                 [COLOD, f"--{role}", "--config", self.config_path],
@@ -164,6 +175,11 @@ class Node:
         self.proc.kill()
         self.proc.wait()
 
+    def kill_all(self):
+        """colod and QEMU end at the same moment, as when the host dies."""
+        kill_all_in(self.host.netns)
+        self.proc.wait()
+
     def terminate(self):
         self.proc.send_signal(signal.SIGTERM)
 
@@ -174,22 +190,31 @@ class Node:
             yield f"{title} of {self.folder.name}", tail
 
 
-class Pair:
-    """Nodes a and b; a starts as the primary."""
+def nic_line(nic):
+    """The value of colod.conf's key nic."""
+    return f"tap=tap{nic} bridge={GuestNet.BRIDGE} mac={GuestNet.mac(nic)}"
 
-    def __init__(self, qemu=QEMUS["system"], guest=None, guest_b=None, ipv6=False, **config):
-        guest = guest or Guest()
+
+class Pair:
+    """Nodes a and b; a starts as the primary. nics: network cards of the guest."""
+
+    def __init__(self, qemu=QEMUS["system"], guest=None, guest_b=None, ipv6=False, nics=0,
+                 **config):
+        guest = (guest or Guest()).with_nics(nics)
+        guest_b = guest_b.with_nics(nics) if guest_b else guest
         self.folder = make_folder()
         try:
-            self.network = Network()
+            self.network = Network(guest_net=nics > 0)
         except BaseException:
             shutil.rmtree(self.folder)
             raise
         a, b = self.network.a, self.network.b
         ends = [f"[{h.v6}]:{PORT}" if ipv6 else f"{h.v4}:{PORT}" for h in (a, b)]
         self.a = Node(a, self.folder / "a", ends[0], ends[1], qemu, guest)
-        self.b = Node(b, self.folder / "b", ends[1], ends[0], qemu, guest_b or guest)
+        self.b = Node(b, self.folder / "b", ends[1], ends[0], qemu, guest_b)
         for node in (self.a, self.b):
+            if nics:
+                node.config["nic"] = [nic_line(nic) for nic in range(nics)]
             node.config.update(config)
 
     def start(self):
@@ -210,6 +235,11 @@ class Pair:
             return len(node.console.ticks()) >= 3
 
         wait_for(f"the guest to boot on {node.folder.name}", ticks)
+
+    @property
+    def client(self):
+        """The namespace of the guest's clients."""
+        return self.network.guest_net.client
 
     def other(self, node):
         return self.b if node is self.a else self.a
