@@ -2,6 +2,8 @@
 /* Answers of the daemon as text for people. */
 #include "colo-ctl/format.h"
 
+#include "colo-ctl/format-mismatch.h"
+#include "colo-ctl/format-proxy.h"
 #include "colo-ctl/units.h"
 
 #include <inttypes.h>
@@ -180,20 +182,6 @@ static void put_qemu(FILE *out, struct json_object *o)
 	fputc('\n', out);
 }
 
-/* Whole, unlike other strings: the end of a reason often says what to do. */
-static void put_last_error(FILE *out, struct json_object *o)
-{
-	struct json_object *v = field(o, "last_error");
-	const char *s = json_object_is_type(v, json_type_string) ? json_object_get_string(v) : "";
-
-	if (!s[0])
-		return;
-	fprintf(out, LABEL, "last error");
-	for (; *s; s++)
-		fputc((unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s, out);
-	fputc('\n', out);
-}
-
 void format_status(FILE *out, struct json_object *answer)
 {
 	put_guest(out, answer);
@@ -205,7 +193,9 @@ void format_status(FILE *out, struct json_object *answer)
 	put_pages(out, answer);
 	put_traffic(out, answer);
 	put_qemu(out, answer);
-	put_last_error(out, answer);
+	format_proxy(out, field(answer, "proxy"));
+	/* Whole, unlike other strings: the end of a reason often says what to do. */
+	put_line(out, "last error    ", field(answer, "last_error"));
 }
 
 static void format_checkpoint(FILE *out, struct json_object *answer)
@@ -261,6 +251,12 @@ void format_answer(FILE *out, const struct ctl_options *o, struct json_object *a
 		break;
 	case CTL_STOP:
 		fprintf(out, "stop: the guest ends on both hosts\n");
+		break;
+	case CTL_MISMATCHES:
+		format_mismatches(out, answer);
+		break;
+	case CTL_FLOWS:
+		format_flows(out, answer);
 		break;
 	default:
 		break;

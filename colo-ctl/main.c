@@ -5,9 +5,11 @@
 #include "colo-ctl/client.h"
 #include "colo-ctl/format.h"
 #include "colo-ctl/options.h"
+#include "colo-ctl/pcap.h"
 #include "colo-ctl/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 
 static void cleanup_json(struct json_object **o)
@@ -38,6 +40,37 @@ static int find_daemon(struct client **out, const struct ctl_options *o, struct 
 	return r ? r : client_open(out, path, o->timeout_ms, e);
 }
 
+/* What a guest sends and gets is not for every user of the host to read. */
+static int save_packets(const char *path, struct json_object *answer, struct err *e)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+	int r;
+
+	if (!out) {
+		r = errno;
+		if (fd >= 0)
+			close(fd);
+		return err_errno(e, r, "cannot open \"%s\"", path);
+	}
+	r = pcap_write(out, answer, e);
+	if (fclose(out) && r >= 0)
+		r = err_errno(e, errno, "cannot write \"%s\"", path);
+	return r;
+}
+
+static enum ctl_exit save_mismatches(const struct ctl_options *o, struct json_object *answer)
+{
+	struct err e = {};
+	int packets = save_packets(o->pcap, answer, &e);
+
+	if (packets < 0)
+		return complain(CTL_EXIT_REFUSED, err_msg(&e));
+	if (!o->json)
+		printf("mismatches: %d packets written to %s\n", packets, o->pcap);
+	return CTL_EXIT_OK;
+}
+
 static enum ctl_exit run_once(struct client *c, const struct ctl_options *o,
 			      struct json_object *request)
 {
@@ -53,6 +86,8 @@ static enum ctl_exit run_once(struct client *c, const struct ctl_options *o,
 		puts(raw);
 	if (reason)
 		return complain(code, reason);
+	if (o->pcap)
+		return save_mismatches(o, answer);
 	if (!o->json)
 		format_answer(stdout, o, answer);
 	return code;

@@ -21,9 +21,14 @@ const char ctl_usage[] =
 	"                           the same, live\n"
 	"  checkpoint               make a checkpoint now and wait for its commit\n"
 	"  failover [--force]       change roles in order; --force: go live here without the peer\n"
-	"  mode periodic|on-demand  when checkpoints are made\n"
+	"  mode colo|periodic|auto|on-demand\n"
+	"                           when checkpoints are made and output is released\n"
 	"  set KEY VALUE            change a key of colod.conf(5) until the daemon ends\n"
 	"  verify                   compare all guest memory of both hosts\n"
+	"  mismatches [-n N] [--pcap FILE]\n"
+	"                           the last differences in the two guests' output; --pcap: write\n"
+	"                           their packets to FILE\n"
+	"  flows [-n N]             connections of the guest that are compared\n"
 	"  stop                     end the protected guest on both hosts\n"
 	"\n"
 	"  --socket PATH            control socket of the daemon\n"
@@ -42,6 +47,7 @@ enum {
 	OPT_FORCE,
 	OPT_INTERVAL,
 	OPT_COUNT,
+	OPT_PCAP,
 	OPT_VERSION,
 	OPT_HELP,
 };
@@ -54,6 +60,7 @@ static const struct option long_options[] = {
 	{"force", no_argument, NULL, OPT_FORCE},
 	{"interval", required_argument, NULL, OPT_INTERVAL},
 	{"count", required_argument, NULL, OPT_COUNT},
+	{"pcap", required_argument, NULL, OPT_PCAP},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, OPT_HELP},
 	{},
@@ -69,9 +76,11 @@ static const struct command {
 	{"watch", CTL_WATCH, 0, ""},
 	{"checkpoint", CTL_CHECKPOINT, 0, ""},
 	{"failover", CTL_FAILOVER, 0, ""},
-	{"mode", CTL_MODE, 1, " periodic|on-demand"},
+	{"mode", CTL_MODE, 1, " colo|periodic|auto|on-demand"},
 	{"set", CTL_SET, 2, " KEY VALUE"},
 	{"verify", CTL_VERIFY, 0, ""},
+	{"mismatches", CTL_MISMATCHES, 0, ""},
+	{"flows", CTL_FLOWS, 0, ""},
 	{"stop", CTL_STOP, 0, ""},
 };
 
@@ -90,7 +99,7 @@ static int parse_number(const char *what, const char *text, uint64_t min, uint64
 
 /* Options that only make sense with some commands, as given. */
 struct seen {
-	bool force, interval, count;
+	bool force, interval, count, pcap;
 };
 
 static int apply_option(struct ctl_options *o, struct seen *seen, int opt, struct err *e)
@@ -120,9 +129,14 @@ static int apply_option(struct ctl_options *o, struct seen *seen, int opt, struc
 		o->interval_ms = (uint32_t)n;
 		seen->interval = true;
 		break;
+	case 'n':
 	case OPT_COUNT:
 		r = parse_number("--count", optarg, 1, UINT32_MAX, &o->count, e);
 		seen->count = true;
+		break;
+	case OPT_PCAP:
+		o->pcap = optarg;
+		seen->pcap = true;
 		break;
 	case OPT_VERSION:
 		o->cmd = CTL_VERSION;
@@ -153,6 +167,16 @@ static int find_command(struct ctl_options *o, int argc, char **argv, struct err
 	return err_set(e, EINVAL, "unknown command \"%s\"", argv[0]);
 }
 
+static bool is_mode(const char *word)
+{
+	static const char *const modes[] = {"colo", "periodic", "auto", "on-demand"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+		if (!strcmp(modes[i], word))
+			return true;
+	return false;
+}
+
 static int check_together(const struct ctl_options *o, const struct seen *seen, struct err *e)
 {
 	if (o->socket && o->name)
@@ -162,11 +186,17 @@ static int check_together(const struct ctl_options *o, const struct seen *seen, 
 			       "--name takes the name of a guest; a path goes with --socket");
 	if (seen->force && o->cmd != CTL_FAILOVER)
 		return err_set(e, EINVAL, "--force goes with failover only");
-	if ((seen->interval || seen->count) && o->cmd != CTL_WATCH)
-		return err_set(e, EINVAL, "--interval and --count go with watch only");
-	if (o->cmd == CTL_MODE && strcmp(o->args[0], "periodic") != 0 &&
-	    strcmp(o->args[0], "on-demand") != 0)
-		return err_set(e, EINVAL, "mode is periodic or on-demand, not \"%s\"", o->args[0]);
+	if (seen->interval && o->cmd != CTL_WATCH)
+		return err_set(e, EINVAL, "--interval goes with watch only");
+	if (seen->count && o->cmd != CTL_WATCH && o->cmd != CTL_MISMATCHES && o->cmd != CTL_FLOWS)
+		return err_set(e, EINVAL, "--count goes with watch, mismatches and flows only");
+	if (seen->pcap && !o->pcap[0])
+		return err_set(e, EINVAL, "--pcap takes the name of a file");
+	if (seen->pcap && o->cmd != CTL_MISMATCHES)
+		return err_set(e, EINVAL, "--pcap goes with mismatches only");
+	if (o->cmd == CTL_MODE && !is_mode(o->args[0]))
+		return err_set(e, EINVAL, "mode is colo, periodic, auto or on-demand, not \"%s\"",
+			       o->args[0]);
 	return 0;
 }
 
@@ -180,7 +210,7 @@ int ctl_options_parse(struct ctl_options *o, int argc, char **argv, struct err *
 				  .interval_ms = INTERVAL_DEFAULT_MS};
 	optind = 0; /* start over: getopt_long(3), glibc */
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":n:", long_options, NULL)) != -1) {
 		if (opt == ':')
 			return err_set(e, EINVAL, "%s needs a value", argv[optind - 1]);
 		if (opt == '?')
@@ -203,6 +233,12 @@ static const char *request_name(enum ctl_cmd cmd)
 	return "";
 }
 
+static void add_count(struct json_object *rq, const struct ctl_options *o)
+{
+	if (o->count)
+		json_object_object_add(rq, "count", json_object_new_uint64(o->count));
+}
+
 struct json_object *ctl_request(const struct ctl_options *o)
 {
 	struct json_object *rq = json_object_new_object();
@@ -220,6 +256,14 @@ struct json_object *ctl_request(const struct ctl_options *o)
 	case CTL_SET:
 		json_object_object_add(rq, "key", json_object_new_string(o->args[0]));
 		json_object_object_add(rq, "value", json_object_new_string(o->args[1]));
+		break;
+	case CTL_MISMATCHES:
+		if (o->pcap)
+			json_object_object_add(rq, "packets", json_object_new_boolean(true));
+		add_count(rq, o);
+		break;
+	case CTL_FLOWS:
+		add_count(rq, o);
 		break;
 	default:
 		break;

@@ -12,7 +12,7 @@
 /* Exit status, documented in colo-ctl(1). */
 enum ctl_exit {
 	CTL_EXIT_OK = 0,
-	CTL_EXIT_REFUSED = 1, /* the daemon said no */
+	CTL_EXIT_REFUSED = 1, /* the daemon said no, or a file could not be written */
 	CTL_EXIT_USAGE = 2,
 	CTL_EXIT_UNREACHABLE = 3, /* no daemon there, or no answer in time */
 	CTL_EXIT_DIFFERS = 4,     /* verify found differing pages */
@@ -27,6 +27,8 @@ enum ctl_cmd {
 	CTL_SET,
 	CTL_VERIFY,
 	CTL_STOP,
+	CTL_MISMATCHES,
+	CTL_FLOWS,
 	CTL_HELP,    /* --help */
 	CTL_VERSION, /* --version */
 };
@@ -38,7 +40,8 @@ struct ctl_options {
 	const char *name;
 	uint32_t timeout_ms;
 	uint32_t interval_ms; /* watch */
-	uint64_t count;       /* watch: how many samples, 0 for no end */
+	uint64_t count;       /* watch: samples; mismatches, flows: entries; 0: all there are */
+	const char *pcap;     /* mismatches: capture file to write, or NULL */
 	bool json, force;
 	const char *args[2]; /* mode: MODE; set: KEY, VALUE */
 };

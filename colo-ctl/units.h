@@ -6,6 +6,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /** struct text - room for one figure, returned by value. */
 struct text {
@@ -32,6 +33,10 @@ bool field_bool(struct json_object *o, const char *path);
 
 /** field_str() - its text, control characters made harmless, cut to fit; "-" when there is none. */
 struct text field_str(struct json_object *o, const char *path);
+
+/** put_line() - @label and the string @v whole, control characters made harmless, as a line; nothing
+ * when it is no string or empty. */
+void put_line(FILE *out, const char *label, struct json_object *v);
 
 /** field_us(), field_count() - a duration or plain number as text; "-" when missing. */
 struct text field_us(struct json_object *o, const char *path);

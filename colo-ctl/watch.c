@@ -3,6 +3,7 @@
 #include "colo-ctl/watch.h"
 
 #include "base/util.h"
+#include "colo-ctl/format-proxy.h"
 #include "colo-ctl/units.h"
 
 /* Growth of a counter per second. Unknown at first, and after the daemon was started anew. */
@@ -18,18 +19,20 @@ static bool rate(struct json_object *prev, struct json_object *cur, const char *
 }
 
 struct rates {
-	struct text checkpoints, sent;
+	struct text checkpoints, sent, matched;
 };
 
 static struct rates rates(struct json_object *prev, struct json_object *cur, uint64_t elapsed_us)
 {
-	struct rates r = {{"-"}, {"-"}};
+	struct rates r = {{"-"}, {"-"}, {"-"}};
 	double v;
 
 	if (rate(prev, cur, "checkpoints.count", elapsed_us, &v))
 		snprintf(r.checkpoints.s, sizeof(r.checkpoints.s), "%.1f", v);
 	if (rate(prev, cur, "bytes_sent", elapsed_us, &v))
 		snprintf(r.sent.s, sizeof(r.sent.s), "%.1f", v / 1e6);
+	if (rate(prev, cur, "proxy.matched", elapsed_us, &v))
+		snprintf(r.matched.s, sizeof(r.matched.s), "%.1f", v);
 	return r;
 }
 
@@ -53,9 +56,15 @@ void watch_line(FILE *out, struct json_object *prev, struct json_object *cur, ui
 	fprintf(out, " checkpoints/s=%s pause_p50_us=%s pause_p99_us=%s commit_p50_us=%s",
 		r.checkpoints.s, field_count(cur, "pause_us.p50").s,
 		field_count(cur, "pause_us.p99").s, field_count(cur, "commit_us.p50").s);
-	fprintf(out, " dirty_pages=%s sent_MB/s=%s peer=%s peer_state=%s\n",
+	fprintf(out, " dirty_pages=%s sent_MB/s=%s peer=%s peer_state=%s",
 		field_count(cur, "dirty_pages.last").s, r.sent.s, word(cur, "peer.address").s,
 		word(cur, "peer.state").s);
+	if (field(cur, "proxy"))
+		fprintf(out, " output=%s held=%s matched/s=%s mismatched=%s hold_p50_us=%s",
+			proxy_output(field(cur, "proxy")).s, field_count(cur, "proxy.held").s,
+			r.matched.s, field_count(cur, "proxy.mismatched").s,
+			field_count(cur, "proxy.hold_us.p50").s);
+	fputc('\n', out);
 }
 
 void watch_screen(FILE *out, struct json_object *prev, struct json_object *cur, uint64_t elapsed_us)
@@ -75,6 +84,14 @@ void watch_screen(FILE *out, struct json_object *prev, struct json_object *cur, 
 	fprintf(out, "%-12s p50 %s\n", "commit", field_us(cur, "commit_us.p50").s);
 	fprintf(out, "%-12s %s\n", "dirty pages", field_count(cur, "dirty_pages.last").s);
 	fprintf(out, "%-12s %s MB/s\n", "sent", r.sent.s);
+	if (!field(cur, "proxy"))
+		return;
+	fprintf(out, "%-12s %s, %s packets held\n", "output", proxy_output(field(cur, "proxy")).s,
+		field_count(cur, "proxy.held").s);
+	fprintf(out, "%-12s %s/s, %s mismatches\n", "matched", r.matched.s,
+		field_count(cur, "proxy.mismatched").s);
+	fprintf(out, "%-12s p50 %s, p99 %s\n", "hold", field_us(cur, "proxy.hold_us.p50").s,
+		field_us(cur, "proxy.hold_us.p99").s);
 }
 
 unsigned watch_redraw(FILE *out, const char *text, unsigned old_lines)

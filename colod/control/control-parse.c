@@ -120,6 +120,47 @@ int control_parse(const char *line, size_t len, struct json_object **out, const 
 	return 0;
 }
 
+int control_parse_count(struct json_object *args, uint32_t max, uint32_t *count, struct err *e)
+{
+	struct json_object *v;
+	int64_t n;
+
+	*count = max;
+	if (!json_object_object_get_ex(args, "count", &v))
+		return 0;
+	n = json_object_get_int64(v); /* beyond its range: the largest */
+	if (!json_object_is_type(v, json_type_int) || n < 1)
+		return err_set(e, EINVAL, "\"count\" is no number from 1");
+	*count = (uint32_t)MIN((uint64_t)n, max);
+	return 0;
+}
+
+int control_parse_flag(struct json_object *args, const char *key, bool *out, struct err *e)
+{
+	struct json_object *v;
+
+	*out = false;
+	if (!json_object_object_get_ex(args, key, &v))
+		return 0;
+	if (!json_object_is_type(v, json_type_boolean))
+		return err_set(e, EINVAL, "\"%s\" is neither true nor false", key);
+	*out = json_object_get_boolean(v);
+	return 0;
+}
+
+int control_parse_mismatches(struct json_object *args, uint32_t max, struct control_mismatches *out,
+			     struct err *e)
+{
+	int r = control_parse_count(args, max, &out->count, e);
+
+	return r ? r : control_parse_flag(args, "packets", &out->packets, e);
+}
+
+int control_parse_flows(struct json_object *args, uint32_t *count, struct err *e)
+{
+	return control_parse_count(args, CONTROL_FLOWS_MAX, count, e);
+}
+
 static bool is_tail(unsigned char c, unsigned char min, unsigned char max)
 {
 	return c >= min && c <= max;

@@ -8,6 +8,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define CONTROL_LINE_MAX 65536 /* longest request, its newline included */
 #define CONTROL_CMD_MAX  32    /* longest command name */
@@ -50,6 +51,35 @@ enum control_line control_lines_next(struct control_lines *l, const char **line,
  */
 int control_parse(const char *line, size_t len, struct json_object **out, const char **cmd,
 		  struct err *e);
+
+/**
+ * control_parse_count() - the optional member "count" of a request for a list: how many entries at
+ * most. @max when it is missing or larger; -EINVAL for what is no number from 1.
+ */
+int control_parse_count(struct json_object *args, uint32_t max, uint32_t *count, struct err *e);
+
+/** control_parse_flag() - an optional boolean member, false when it is missing. */
+int control_parse_flag(struct json_object *args, const char *key, bool *out, struct err *e);
+
+/**
+ * struct control_mismatches - the request "mismatches"
+ * @count: of the newest
+ * @packets: with both sides' packets, not only what surrounds the difference
+ */
+struct control_mismatches {
+	uint32_t count;
+	bool packets;
+};
+
+int control_parse_mismatches(struct json_object *args, uint32_t max, struct control_mismatches *out,
+			     struct err *e);
+
+/** CONTROL_FLOWS_MAX - of the request "flows": an answer that a client takes (16 MB), and that is
+ * made within milliseconds. */
+#define CONTROL_FLOWS_MAX 4096
+
+/** control_parse_flows() - how many of the youngest. */
+int control_parse_flows(struct json_object *args, uint32_t *count, struct err *e);
 
 /**
  * control_make_utf8() - replace every byte of @s that is not part of well-formed UTF-8 (RFC 3629,

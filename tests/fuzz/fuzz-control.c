@@ -9,6 +9,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void check_lists(struct json_object *o)
+{
+	struct control_mismatches m;
+	struct err e = {};
+	uint32_t count;
+
+	if (!control_parse_mismatches(o, 64, &m, &e))
+		assert(m.count >= 1 && m.count <= 64);
+	else
+		assert(e.msg[0]);
+	if (!control_parse_flows(o, &count, &e))
+		assert(count >= 1 && count <= CONTROL_FLOWS_MAX);
+}
+
 static void check_line(const char *line, size_t len)
 {
 	struct json_object *o = NULL;
@@ -24,6 +38,7 @@ static void check_line(const char *line, size_t len)
 		return;
 	}
 	assert(cmd && strlen(cmd) <= CONTROL_CMD_MAX);
+	check_lists(o);
 	json_object_put(o);
 }
 

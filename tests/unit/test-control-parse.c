@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Control requests: framing into lines, strict parsing, UTF-8 repair, who may connect. */
-#include "base/util.h"
 #include "colod/control/control-parse.h"
 #include "colod/control/control-socket.h"
 
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/unit.h"
 
 static void feed(struct control_lines *l, const char *text, size_t len)
 {
@@ -179,6 +171,87 @@ static void what_is_no_request_is_refused_with_a_reason(void **state)
 	}
 }
 
+/* The request's object; the caller's reference. */
+static struct json_object *request(const char *text)
+{
+	struct json_object *o;
+	const char *cmd;
+	struct err e = {};
+
+	assert_ok(control_parse(text, strlen(text), &o, &cmd, &e), &e);
+	return o;
+}
+
+static void lists_are_bounded_whatever_is_asked(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t count;
+	} cases[] = {
+		{"{\"cmd\":\"flows\"}", CONTROL_FLOWS_MAX},
+		{"{\"cmd\":\"flows\",\"count\":1}", 1},
+		{"{\"cmd\":\"flows\",\"count\":4097}", CONTROL_FLOWS_MAX},
+		{"{\"cmd\":\"flows\",\"count\":4294967297}", CONTROL_FLOWS_MAX},
+		{"{\"cmd\":\"flows\",\"count\":18446744073709551615}", CONTROL_FLOWS_MAX},
+		{"{\"cmd\":\"flows\",\"count\":99999999999999999999999}", CONTROL_FLOWS_MAX},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct json_object *o = request(cases[i].text);
+		uint32_t count = 0;
+		struct err e = {};
+
+		assert_ok(control_parse_flows(o, &count, &e), &e);
+		assert_int_equal(count, cases[i].count);
+		json_object_put(o);
+	}
+}
+
+static void mismatches_come_without_packets_unless_asked(void **state)
+{
+	struct json_object *o = request("{\"cmd\":\"mismatches\"}");
+	struct control_mismatches m = {.packets = true};
+	struct err e = {};
+
+	(void)state;
+	assert_ok(control_parse_mismatches(o, 64, &m, &e), &e);
+	assert_false(m.packets);
+	assert_int_equal(m.count, 64);
+	json_object_put(o);
+	o = request("{\"cmd\":\"mismatches\",\"packets\":true,\"count\":2}");
+	assert_ok(control_parse_mismatches(o, 64, &m, &e), &e);
+	assert_true(m.packets);
+	assert_int_equal(m.count, 2);
+	json_object_put(o);
+}
+
+static void a_list_is_refused_for_members_of_the_wrong_kind(void **state)
+{
+	static const char *const bad[][2] = {
+		{"{\"cmd\":\"x\",\"count\":0}", "\"count\""},
+		{"{\"cmd\":\"x\",\"count\":-1}", "\"count\""},
+		{"{\"cmd\":\"x\",\"count\":1.5}", "\"count\""},
+		{"{\"cmd\":\"x\",\"count\":\"5\"}", "\"count\""},
+		{"{\"cmd\":\"x\",\"count\":null}", "\"count\""},
+		{"{\"cmd\":\"x\",\"count\":true}", "\"count\""},
+		{"{\"cmd\":\"x\",\"packets\":1}", "\"packets\""},
+		{"{\"cmd\":\"x\",\"packets\":null}", "\"packets\""},
+		{"{\"cmd\":\"x\",\"packets\":\"true\"}", "\"packets\""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct json_object *o = request(bad[i][0]);
+		struct control_mismatches m;
+		struct err e = {};
+
+		assert_int_equal(control_parse_mismatches(o, 64, &m, &e), -EINVAL);
+		assert_non_null(strstr(e.msg, bad[i][1]));
+		json_object_put(o);
+	}
+}
+
 static void ill_formed_utf8_becomes_question_marks(void **state)
 {
 	static const char *const cases[][2] = {
@@ -239,6 +312,9 @@ int main(void)
 		cmocka_unit_test(the_longest_line_passes),
 		cmocka_unit_test(a_request_is_parsed),
 		cmocka_unit_test(what_is_no_request_is_refused_with_a_reason),
+		cmocka_unit_test(lists_are_bounded_whatever_is_asked),
+		cmocka_unit_test(mismatches_come_without_packets_unless_asked),
+		cmocka_unit_test(a_list_is_refused_for_members_of_the_wrong_kind),
 		cmocka_unit_test(ill_formed_utf8_becomes_question_marks),
 		cmocka_unit_test(only_root_the_daemons_user_and_the_group_may_connect),
 		cmocka_unit_test(an_unknown_group_is_named),
