@@ -40,6 +40,18 @@ static int open_links(struct proxy *p, struct port *o, struct err *e)
 	return r;
 }
 
+static void closer_run(struct job *job)
+{
+	struct closer *c = container_of(job, struct closer, job);
+
+	mirror_close(&c->mirror);
+}
+
+static void closer_done(struct job *job)
+{
+	container_of(job, struct closer, job)->busy = false;
+}
+
 static int open_port(struct proxy *p, unsigned i, struct err *e)
 {
 	struct port *o = &p->ports[i];
@@ -47,6 +59,9 @@ static int open_port(struct proxy *p, unsigned i, struct err *e)
 
 	o->proxy = p;
 	o->nic = (uint8_t)i;
+	o->closer.job.run = closer_run;
+	o->closer.job.done = closer_done;
+	list_init(&o->closer.job.mail.link);
 	o->tap_fd = p->config.nics[i].tap_fd;
 	r = open_links(p, o, e);
 	if (!r)
@@ -84,6 +99,8 @@ int ports_open(struct proxy *p, struct err *e)
 {
 	int r = netlink_open(&p->netlink, e);
 
+	if (!r)
+		r = worker_start(&p->closer, p->loop, "colod-closer", e);
 	for (unsigned i = 0; !r && i < p->config.nic_count; i++)
 		r = open_port(p, i, e);
 	return r ? r : install_rules(p, e);
@@ -108,6 +125,8 @@ void ports_close(struct proxy *p)
 		rules_remove(&p->rules, &e);
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		close_port(&p->ports[i]);
+	if (p->closer)
+		worker_stop(p->closer);
 	netlink_close(&p->netlink);
 }
 
@@ -126,12 +145,29 @@ int ports_set_rules(struct proxy *p, enum rules_mode mode, bool inbound, struct 
 	return r;
 }
 
+/* Closing waits for the kernel's readers, tens of milliseconds: not on the thread that packets wait
+ * for. */
+static void close_aside(struct proxy *p, struct port *o)
+{
+	struct closer *c = &o->closer;
+
+	loop_src_free(&o->mirror_src);
+	if (mirror_fd(&o->mirror) < 0)
+		return;
+	if (c->busy) {
+		mirror_close(&o->mirror);
+		return;
+	}
+	c->mirror = o->mirror;
+	o->mirror = (struct mirror){.fd = -1, .send_fd = -1, .bypass_fd = -1};
+	c->busy = true;
+	worker_submit(p->closer, &c->job);
+}
+
 void ports_stop_mirror(struct proxy *p)
 {
-	for (unsigned i = 0; i < p->config.nic_count; i++) {
-		loop_src_free(&p->ports[i].mirror_src);
-		mirror_close(&p->ports[i].mirror);
-	}
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		close_aside(p, &p->ports[i]);
 }
 
 int ports_mirror(struct proxy *p, enum mirror_direction direction, loop_io_fn fn, struct err *e)
@@ -158,6 +194,7 @@ static int join(struct proxy *p, struct port *o, struct err *e)
 
 	if (o->joined)
 		return 0;
+	o->leaving = false;
 	if (o->bridge.index) {
 		tap_set_host_silent(o->tap.name, false, NULL);
 		r = netlink_enslave(&p->netlink, &o->tap, &o->bridge, e);
@@ -179,34 +216,41 @@ int ports_join(struct proxy *p, struct err *e)
 	return r;
 }
 
-/* Silence takes effect with the port's state; the release behind it waits for the kernel's readers.
- */
 void ports_leave(struct proxy *p, struct err *e)
 {
 	for (unsigned i = 0; i < p->config.nic_count; i++) {
 		struct port *o = &p->ports[i];
+		struct chan_msg m = {.type = CHAN_LEFT, .nic = o->nic};
 
 		if (o->joined && o->bridge.index)
 			netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL);
 		else if (o->joined)
 			netlink_set_up(&p->netlink, &o->tap, false, e);
-	}
-	for (unsigned i = 0; i < p->config.nic_count; i++) {
-		struct chan_msg m = {.type = CHAN_LEFT, .nic = (uint8_t)i};
-
+		o->leaving |= o->joined && o->bridge.index;
+		o->joined = false;
 		chan_io_send(p, &m);
 	}
 	chan_io_flush(p);
+	loop_defer_arm(p->leave);
+}
+
+/* The port is silent already; taking it out waits for the kernel's readers. */
+void ports_on_leave(void *arg)
+{
+	struct proxy *p = arg;
+
+	pthread_mutex_lock(&p->lock);
 	for (unsigned i = 0; i < p->config.nic_count; i++) {
 		struct port *o = &p->ports[i];
 
-		if (o->joined && o->bridge.index) {
-			netlink_release(&p->netlink, &o->tap, e);
-			tap_set_host_silent(o->tap.name, true, NULL);
-			netlink_set_up(&p->netlink, &o->tap, true, e);
-		}
-		o->joined = false;
+		if (!o->leaving)
+			continue;
+		o->leaving = false;
+		netlink_release(&p->netlink, &o->tap, NULL);
+		tap_set_host_silent(o->tap.name, true, NULL);
+		netlink_set_up(&p->netlink, &o->tap, true, NULL);
 	}
+	pthread_mutex_unlock(&p->lock);
 }
 
 /* ---- announcements ---- */

@@ -3,6 +3,7 @@
 #ifndef PROXY_PROXY_PRIV_H
 #define PROXY_PROXY_PRIV_H
 
+#include "base/worker.h"
 #include "proxy/chan.h"
 #include "proxy/framebuf.h"
 #include "proxy/mirror.h"
@@ -28,6 +29,13 @@ enum proxy_side {
 	SIDE_COUNT,
 };
 
+/* A mirror that is being closed. */
+struct closer {
+	struct job job;
+	struct mirror mirror;
+	bool busy;
+};
+
 /* One NIC, and everything that is open on its tap. */
 struct port {
 	struct proxy *proxy;
@@ -35,6 +43,8 @@ struct port {
 	int tap_fd;
 	struct netlink_link tap, bridge; /* bridge.index 0: routed */
 	bool joined;
+	bool leaving; /* silenced, still a port of the bridge */
+	struct closer closer;
 	struct mirror mirror; /* of what the side needs; fd -1 when closed */
 	struct loop_src *mirror_src;
 	struct nfqueue *out, *in; /* held output; TCP to the guest, to be rewritten */
@@ -93,7 +103,8 @@ struct proxy {
 	pthread_mutex_t lock;
 	struct loop *loop;
 	struct mailbox orders;
-	struct loop_src *orders_src, *tick, *announce, *housekeeping;
+	struct loop_src *orders_src, *tick, *announce, *housekeeping, *leave;
+	struct worker *closer;
 	bool ending;
 	enum proxy_side side;
 	uint64_t epoch; /* primary: last closed; secondary: last loaded */
@@ -164,6 +175,7 @@ int ports_mirror(struct proxy *p, enum mirror_direction direction, loop_io_fn fn
 void ports_stop_mirror(struct proxy *p);
 int ports_join(struct proxy *p, struct err *e);
 void ports_leave(struct proxy *p, struct err *e);
+void ports_on_leave(void *arg);
 void ports_announce(struct proxy *p);
 
 /* A frame as if the guest sent it; @vnet: REPLICA_VNET_BYTES. */

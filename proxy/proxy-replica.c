@@ -76,7 +76,7 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
 	struct port *o = arg;
 
 	o->frames_out++;
-	replica_net_out(o->proxy->replica, o->nic, (uint8_t *)data, len, clock_now_us());
+	replica_net_out(o->proxy->replica, o->nic, data, len, clock_now_us());
 }
 
 static void check_loss(struct port *o)

@@ -242,7 +242,8 @@ static int open_thread_side(struct proxy *p, struct err *e)
 	    (loop_add_io(p->loop, &p->orders_src, p->orders.event_fd, EPOLLIN, on_orders, p) ||
 	     loop_add_timer(p->loop, &p->tick, on_tick, p) ||
 	     loop_add_timer(p->loop, &p->announce, ports_on_announce, p) ||
-	     loop_add_timer(p->loop, &p->housekeeping, on_housekeeping, p)))
+	     loop_add_timer(p->loop, &p->housekeeping, on_housekeeping, p) ||
+	     loop_add_defer(p->loop, &p->leave, ports_on_leave, p)))
 		r = err_errno(e, ENOMEM, "proxy");
 	if (!r)
 		r = open_core(p, e);
@@ -320,6 +321,7 @@ void proxy_free(struct proxy *p)
 	loop_src_free(&p->tick);
 	loop_src_free(&p->announce);
 	loop_src_free(&p->housekeeping);
+	loop_src_free(&p->leave);
 	framebuf_destroy(&p->rewritten);
 	compare_free(p->compare);
 	replica_net_free(p->replica);

@@ -149,10 +149,6 @@ static void replay(struct replica_net *r, uint64_t now_us)
 					  f->has_ts ? &f->released_ts : NULL, now_us);
 	}
 	for (struct kept *k = framebuf_first(b); k; k = framebuf_next(b, k)) {
-		struct view v;
-
-		view_frame(&v, k->data, k->len);
-		rewrites_out(&r->rewrites, k->nic, k->data + v.l3, &v.p, v.partial, now_us);
 		r->stats.replayed++;
 		r->ops->transmit(r->arg, k->nic, k->data, k->len);
 	}
@@ -346,7 +342,8 @@ static bool answer(struct replica_net *r, uint8_t nic, const uint8_t *frame, siz
 	return n != 0;
 }
 
-void replica_net_out(struct replica_net *r, uint8_t nic, uint8_t *data, size_t len, uint64_t now_us)
+void replica_net_out(struct replica_net *r, uint8_t nic, const uint8_t *data, size_t len,
+		     uint64_t now_us)
 {
 	struct view v;
 
@@ -356,8 +353,6 @@ void replica_net_out(struct replica_net *r, uint8_t nic, uint8_t *data, size_t l
 	neigh_learn_out(&r->neighs[nic], data + REPLICA_VNET_BYTES, len - REPLICA_VNET_BYTES);
 	r->stats.sent++;
 	if (r->state == REPLICA_LIVE) {
-		if (v.is_ip)
-			rewrites_out(&r->rewrites, nic, data + v.l3, &v.p, v.partial, now_us);
 		r->ops->transmit(r->arg, nic, data, len);
 		return;
 	}
@@ -367,20 +362,6 @@ void replica_net_out(struct replica_net *r, uint8_t nic, uint8_t *data, size_t l
 	rewrites_saw(&r->rewrites, nic, &v.p, true, now_us);
 	outbox_add(&r->outbox, nic, data, len, &v.p, now_us);
 	r->ops->to_primary(r->arg, nic, r->inbox.loaded, data, len);
-}
-
-void replica_net_in(struct replica_net *r, uint8_t nic, uint8_t *data, size_t len, uint64_t now_us)
-{
-	struct view v;
-
-	if (!is_usable(r, nic, len) || r->state != REPLICA_LIVE)
-		return;
-	view_frame(&v, data, len);
-	if (v.is_ip)
-		rewrites_in(&r->rewrites, nic, data + v.l3, &v.p, v.partial, now_us);
-	neigh_learn_in(&r->neighs[nic], data + REPLICA_VNET_BYTES, len - REPLICA_VNET_BYTES);
-	r->stats.injected++;
-	r->ops->inject(r->arg, nic, data, len);
 }
 
 void replica_net_tick(struct replica_net *r, uint64_t now_us)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The secondary's side of the packet proxy: what its guest is given, and what becomes of its output. Pure. */
+/* The secondary's side of the packet proxy: what its guest is given, and what becomes of its
+ * output. Pure. */
 #ifndef PROXY_REPLICA_NET_H
 #define PROXY_REPLICA_NET_H
 
@@ -20,8 +21,8 @@
  * - A replica that was loaded with n has read just those up to the mark of n. Those above it are
  *   injected in order when it runs, then each one as it comes; nothing between its stop and its
  *   start. What was injected stays kept: the primary's guest may not have read it when it stops.
- * - A replica that stands still gets nothing; at a take-over it gets all above the mark of what it was
- *   loaded with.
+ * - A replica that stands still gets nothing; at a take-over it gets all above the mark of what it
+ * was loaded with.
  * - A replica that goes on without being loaded goes on behind the last injected frame.
  *
  * For this the caller says loaded() only after it has emptied the tap of the replica, which stands
@@ -29,9 +30,9 @@
  * goes through out()), and commits n only when marked(n) was called: else a frame can be injected
  * twice, though none is lost. Orders that say that the guest runs come before it does.
  *
- * Memory is bounded. When it is full the oldest kept frame goes. That is a loss only if a guest will
- * still need it: it was not injected yet, or is above the mark of the checkpoint loaded next. Losses
- * are told by lost(), once for each epoch: a checkpoint makes up for them.
+ * Memory is bounded. When it is full the oldest kept frame goes. That is a loss only if a guest
+ * will still need it: it was not injected yet, or is above the mark of the checkpoint loaded next.
+ * Losses are told by lost(), once for each epoch: a checkpoint makes up for them.
  */
 
 #define REPLICA_MAX_NICS   INBOX_MAX_NICS
@@ -54,7 +55,7 @@ enum replica_state {
  * them. @data is the vnet header and the frame, valid during the call only.
  * @inject:     give a frame to the guest
  * @to_primary: show it a frame of the guest, which was loaded with epoch @after
- * @transmit:   let a frame out to the network
+ * @transmit:   let a frame out to the network, through rewrites_out(): it is as the guest sent it
  * @lost:       @count frames that a guest will miss
  * @marked:     all marks of checkpoint @epoch are here: it may be committed
  */
@@ -93,8 +94,8 @@ void replica_net_free(struct replica_net *r);
 
 /**
  * replica_net_attach() - from now on the replica of a primary; the guest stands still at checkpoint
- * @epoch, 0 when there is none. Numbers of frames begin at 1 again. Rewritten connections stay until
- * the next checkpoint: after a swap of roles they are the same on both sides.
+ * @epoch, 0 when there is none. Numbers of frames begin at 1 again. Rewritten connections stay
+ * until the next checkpoint: after a swap of roles they are the same on both sides.
  */
 void replica_net_attach(struct replica_net *r, uint64_t epoch);
 
@@ -108,15 +109,15 @@ void replica_net_mirrored(struct replica_net *r, uint8_t nic, uint64_t number, c
  * that is not committed: the last word of all NICs counts. */
 void replica_net_mark(struct replica_net *r, uint64_t epoch, uint8_t nic, uint64_t mark);
 
-/** replica_net_unmark() - checkpoint @epoch failed and may be tried again under its number: its marks
- * do not count. To be called before the primary can have sent new ones. */
+/** replica_net_unmark() - checkpoint @epoch failed and may be tried again under its number: its
+ * marks do not count. To be called before the primary can have sent new ones. */
 void replica_net_unmark(struct replica_net *r, uint64_t epoch);
 bool replica_net_is_marked(const struct replica_net *r, uint64_t epoch);
 
 void replica_net_note(struct replica_net *r, const struct flow_note *n, uint64_t now_us);
 
-/** replica_net_inherit() - the primary rewrites a connection, as of checkpoint @epoch. The whole list
- * comes with each checkpoint, before its marks. */
+/** replica_net_inherit() - the primary rewrites a connection, as of checkpoint @epoch. The whole
+ * list comes with each checkpoint, before its marks. */
 void replica_net_inherit(struct replica_net *r, uint64_t epoch, const struct flow_key *k,
 			 const struct rewrite *rewrite, uint64_t now_us);
 
@@ -131,16 +132,17 @@ void replica_net_stopped(struct replica_net *r);
 /** replica_net_committed() - checkpoint @epoch is here for good. Not yet in the guest. */
 void replica_net_committed(struct replica_net *r, uint64_t epoch);
 
-/** replica_net_loaded() - the guest, standing still, was loaded with @epoch, the last one committed. */
+/** replica_net_loaded() - the guest, standing still, was loaded with @epoch, the last one
+ * committed. */
 void replica_net_loaded(struct replica_net *r, uint64_t epoch);
 
 /** replica_net_running() - the guest is set running, loaded before or not. */
 void replica_net_running(struct replica_net *r);
 
 /**
- * replica_net_take_over() - the guest, loaded with the last committed checkpoint, is the one that the
- * network sees: sends what it has said and the primary has not, injects what it has not been given.
- * All that came from the primary has been handed in before.
+ * replica_net_take_over() - the guest, loaded with the last committed checkpoint, is the one that
+ * the network sees: sends what it has said and the primary has not, injects what it has not been
+ * given. All that came from the primary has been handed in before.
  */
 void replica_net_take_over(struct replica_net *r, uint64_t now_us);
 
@@ -148,13 +150,10 @@ void replica_net_take_over(struct replica_net *r, uint64_t now_us);
 
 /**
  * replica_net_out() - the guest sent this. Before the take-over: to the primary, as it is; ARP and
- * neighbour discovery are answered here. After it: rewritten in place and transmitted.
+ * neighbour discovery are answered here. After it: transmitted, as it is.
  */
-void replica_net_out(struct replica_net *r, uint8_t nic, uint8_t *data, size_t len,
+void replica_net_out(struct replica_net *r, uint8_t nic, const uint8_t *data, size_t len,
 		     uint64_t now_us);
-
-/** replica_net_in() - after the take-over: a frame from the network, rewritten in place and injected. */
-void replica_net_in(struct replica_net *r, uint8_t nic, uint8_t *data, size_t len, uint64_t now_us);
 
 void replica_net_tick(struct replica_net *r, uint64_t now_us);
 

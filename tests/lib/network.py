@@ -70,10 +70,10 @@ class Namespace:
         ip("-n", self.netns, *args)
 
     def argv(self, argv):
-        return ["nsenter", f"--net=/run/netns/{self.netns}", "--", *map(str, argv)]
+        return ["ip", "netns", "exec", self.netns, *map(str, argv)]
 
     def popen(self, argv, **kwargs):
-        """Start a process here; its pid is the process's own, nsenter only executes it."""
+        """Start a process here; its pid is the process's own, ip only executes it."""
         return subprocess.Popen(self.argv(argv), **kwargs)
 
     def run(self, argv, **kwargs):

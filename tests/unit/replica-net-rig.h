@@ -63,10 +63,13 @@ static inline void on_to_primary(void *arg, uint8_t nic, uint64_t after, const u
 
 static inline void on_transmit(void *arg, uint8_t nic, const uint8_t *data, size_t len)
 {
+	struct pkt p;
+
 	(void)arg;
-	(void)nic;
 	out.transmitted++;
 	keep_last(data, len);
+	pkt_parse_ip(&p, out.last.b + 14, out.last.len - 14, 0);
+	rewrites_out(replica_net_rewrites(r), nic, out.last.b + 14, &p, data[0] & 1, 0);
 }
 
 static inline void on_lost(void *arg, uint64_t count)
