@@ -87,10 +87,8 @@ uint16_t nfqueue_num(const struct nfqueue *q);
 
 /**
  * nfqueue_set_gso() - whether super-frames come whole, with partial checksums (fast), or cut into
- * packets with complete checksums, from the next packet on.
- *
- * Off for whoever changes packets: the kernel marks a changed packet as one whose checksum is
- * complete (nfqnl_mangle(), CHECKSUM_NONE), so it must be.
+ * packets with complete checksums, from the next packet on. Off spares whoever changes packets from
+ * completing checksums, see nfqueue_accept_mangled().
  */
 int nfqueue_set_gso(struct nfqueue *q, bool on);
 
@@ -103,7 +101,8 @@ int nfqueue_read(struct nfqueue *q, nfqueue_fn fn, void *arg);
 
 /**
  * nfqueue_accept(), nfqueue_drop() - queue a verdict; nfqueue_flush() sends them, many with one
- * system call. Packets leave in the order of the verdicts. 0, or -errno of a flush for lack of
+ * system call. Packets leave in the order of the verdicts, as fast as the kernel can: a burst of
+ * thousands may be too much for a queue behind (netdev_max_backlog, txqueuelen). 0, or -errno of a flush for lack of
  * room, with the verdict not queued.
  */
 int nfqueue_accept(struct nfqueue *q, uint32_t id);
@@ -111,7 +110,13 @@ int nfqueue_drop(struct nfqueue *q, uint32_t id);
 
 /**
  * nfqueue_accept_mangled() - let a packet go with other bytes, from the IP header on. The length
- * may differ. All checksums must be complete in @data. -EMSGSIZE beyond NFQUEUE_MAX_BYTES.
+ * may differ. -EMSGSIZE beyond NFQUEUE_MAX_BYTES.
+ *
+ * Checksums: the kernel takes a changed packet for one whose checksum is complete (nfqnl_mangle()
+ * sets CHECKSUM_NONE). So @data needs complete ones, also where the packet came with @csum_partial.
+ * Only of a TCP super-frame (@gso) the TCP checksum does not matter: as it is not CHECKSUM_PARTIAL,
+ * the kernel itself cuts it up and makes it anew (netif_needs_gso(), tcp_gso_segment()). Seen on
+ * Linux 6.1 and 6.18. Segment sizes stay those of the super-frame.
  */
 int nfqueue_accept_mangled(struct nfqueue *q, uint32_t id, const void *data, uint32_t len);
 

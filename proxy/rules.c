@@ -130,41 +130,56 @@ int rules_install(struct rules *r, enum rules_kind kind, const char *name,
 	return ret;
 }
 
+/* No run of the tool for what is so already. */
 static int change_to(struct rules *r, struct rules *next, struct err *e)
 {
-	int ret = maker(r->kind)->apply(next, e);
+	bool same = !memcmp(r->mode, next->mode, sizeof(r->mode)) &&
+		    !memcmp(r->inbound, next->inbound, sizeof(r->inbound));
+	int ret;
 
+	if (same && !r->unsure)
+		return 0;
+	ret = maker(r->kind)->apply(next, e);
 	if (!ret)
 		*r = *next;
+	r->unsure = ret;
 	return ret;
+}
+
+static bool is_meant(unsigned int wanted, unsigned int nic)
+{
+	return wanted == RULES_ALL_NICS || wanted == nic;
 }
 
 int rules_set(struct rules *r, unsigned int nic, enum rules_mode mode, struct err *e)
 {
 	struct rules next = *r;
-	bool same = true;
 
-	for (unsigned int i = 0; i < r->nic_count; i++) {
-		if (nic != RULES_ALL_NICS && nic != i)
-			continue;
-		same &= r->mode[i] == mode;
-		next.mode[i] = mode;
-	}
-	return same ? 0 : change_to(r, &next, e);
+	for (unsigned int i = 0; i < r->nic_count; i++)
+		if (is_meant(nic, i))
+			next.mode[i] = mode;
+	return change_to(r, &next, e);
 }
 
 int rules_inbound(struct rules *r, unsigned int nic, bool on, struct err *e)
 {
 	struct rules next = *r;
-	bool same = true;
+
+	for (unsigned int i = 0; i < r->nic_count; i++)
+		if (is_meant(nic, i))
+			next.inbound[i] = on;
+	return change_to(r, &next, e);
+}
+
+int rules_set_all(struct rules *r, enum rules_mode mode, bool inbound, struct err *e)
+{
+	struct rules next = *r;
 
 	for (unsigned int i = 0; i < r->nic_count; i++) {
-		if (nic != RULES_ALL_NICS && nic != i)
-			continue;
-		same &= r->inbound[i] == on;
-		next.inbound[i] = on;
+		next.mode[i] = mode;
+		next.inbound[i] = inbound;
 	}
-	return same ? 0 : change_to(r, &next, e);
+	return change_to(r, &next, e);
 }
 
 int rules_remove(struct rules *r, struct err *e)

@@ -47,6 +47,7 @@ struct rules {
 	enum rules_mode mode[RULES_MAX_NICS];
 	bool inbound[RULES_MAX_NICS];
 	bool nft_blocks; /* iptables: nft has a part in RULES_BLOCK */
+	bool unsure;     /* the last change failed: some of it may be in force */
 };
 
 /**
@@ -85,15 +86,19 @@ int rules_install(struct rules *r, enum rules_kind kind, const char *name,
  * rules_set() - change what happens to packets of NIC @nic, or of all with @nic RULES_ALL_NICS.
  *
  * nft changes all in one transaction; iptables IPv4 and IPv6 one after the other. On error the mode
- * is as before (iptables: unknown for one of the two). From QUEUE to OFF, packets that still wait
- * in the queue are overtaken by new ones: release them right before. -EOPNOTSUPP for RULES_BLOCK
- * under iptables without nft: then IP is blocked, and nothing else.
+ * is as before (iptables: perhaps not for one of the two), and the next call runs the tool in any
+ * case. From QUEUE to OFF, packets that still wait in the queue are overtaken by new ones: release
+ * them right before. -EOPNOTSUPP for RULES_BLOCK under iptables without nft: then IP is blocked, and
+ * nothing else.
  */
 #define RULES_ALL_NICS (~0u)
 int rules_set(struct rules *r, unsigned int nic, enum rules_mode mode, struct err *e);
 
 /** rules_inbound() - have TCP to the guest wait in @inbound_queue, or not; like rules_set(). */
 int rules_inbound(struct rules *r, unsigned int nic, bool on, struct err *e);
+
+/** rules_set_all() - rules_set() and rules_inbound() of all NICs with one run of the tool. */
+int rules_set_all(struct rules *r, enum rules_mode mode, bool inbound, struct err *e);
 
 /** rules_remove() - undo everything; the last guest on a bridge puts its switches back. */
 int rules_remove(struct rules *r, struct err *e);

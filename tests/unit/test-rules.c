@@ -560,8 +560,36 @@ static void two_cards_of_a_guest_are_switched_alone_and_together(void **state)
 	rig_send(w->rig.guest, (struct sent){5, UDP4});
 	rig_expect(&w->rig, 5);
 	read_until(w, 3);
+	assert_ok(rules_set_all(&w->rules, RULES_BLOCK, true, &e), &e);
+	rig_send(w->rig.guest, (struct sent){6, ARP});
+	rig_send(w->rig.other, (struct sent){7, ARP});
+	send_to_guest(w, (struct sent){8, TCP4});
+	assert_ok(rules_set_all(&w->rules, RULES_OFF, true, &e), &e);
+	rig_expect_silence(&w->rig);
+	read_until(w, 3 + 2);
 	remove_rules(w);
 	expect_no_trace(w);
+}
+
+/* The tool refuses a label that it cannot read. */
+static void after_a_failed_change_the_same_mode_is_not_taken_as_given(void **state)
+{
+	struct world *w = *state;
+	struct err e = {};
+	struct rules broken;
+
+	install(w);
+	set(w, RULES_QUEUE);
+	broken = w->rules;
+	snprintf(broken.label, sizeof(broken.label), "colod-\nx");
+	assert_int_equal(rules_set(&broken, 0, RULES_OFF, &e), -EINVAL);
+	assert_int_equal(broken.mode[0], RULES_QUEUE);
+	sh("iptables -t mangle -F colod-test-o 2>/dev/null;"
+	   "nft flush table bridge colod-test 2>/dev/null; true");
+	memcpy(broken.label, w->rules.label, sizeof(broken.label));
+	assert_ok(rules_set(&broken, 0, RULES_QUEUE, &e), &e);
+	rig_send(w->rig.guest, (struct sent){1, UDP4});
+	rig_expect_silence(&w->rig);
 }
 
 static void a_refusal_says_what_is_missing(void **state)
@@ -600,6 +628,7 @@ int main(void)
 		world_test(interface_names_that_the_tools_would_misread_are_refused),
 		world_test(a_failed_installation_leaves_no_trace),
 		world_test(two_cards_of_a_guest_are_switched_alone_and_together),
+		world_test(after_a_failed_change_the_same_mode_is_not_taken_as_given),
 		world_test(a_refusal_says_what_is_missing),
 	};
 
