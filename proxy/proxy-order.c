@@ -128,7 +128,7 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		replica_side_loaded(p, c->epoch, c->runs);
 		break;
 	case PROXY_TAKE_OVER:
-		replica_side_take_over(p, c->planned);
+		replica_side_take_over(p, c->epoch, c->planned);
 		break;
 	}
 }

@@ -162,7 +162,7 @@ void primary_side_on_mirror(void *arg, int fd, uint32_t revents);
 extern const struct replica_net_ops proxy_replica_ops;
 int replica_side_enter(struct proxy *p, struct err *e);
 void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs);
-void replica_side_take_over(struct proxy *p, bool wait_for_last_words);
+void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned);
 void replica_side_message(struct proxy *p, const struct chan_msg *m);
 void replica_side_on_mirror(void *arg, int fd, uint32_t revents);
 void replica_side_on_inbound(void *arg, int fd, uint32_t revents);

@@ -207,11 +207,29 @@ static void await_last_words(struct proxy *p)
 	}
 }
 
-void replica_side_take_over(struct proxy *p, bool wait_for_last_words)
+/*
+ * After a switch-over the old primary holds the checkpoint that we start from, and would go on from it: output
+ * waits from the first packet on (S1). After a failover nobody does.
+ */
+static void hold_or_pass(struct proxy *p, uint64_t epoch, bool planned)
+{
+	uint64_t now = clock_now_us();
+
+	compare_pass_all(p->compare, now);
+	p->side = SIDE_PASS;
+	if (!planned)
+		return;
+	compare_close_epoch(p->compare, epoch, COMPARE_HOLD, now);
+	p->side = SIDE_PRIMARY;
+	p->compares = false;
+	p->epoch = epoch;
+}
+
+void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned)
 {
 	struct err e = {};
 
-	if (wait_for_last_words)
+	if (planned)
 		await_last_words(p);
 	else
 		chan_io_drain(p);
@@ -221,8 +239,7 @@ void replica_side_take_over(struct proxy *p, bool wait_for_last_words)
 	if (ports_join(p, &e))
 		proxy_tell(p, TALE_NOTE, 0, err_msg(&e));
 	read_dry(p); /* what it said until then nobody heard */
-	compare_pass_all(p->compare, clock_now_us());
-	p->side = SIDE_PASS;
+	hold_or_pass(p, epoch, planned);
 	p->announced = 0;
 	ports_announce(p);
 	replica_net_take_over(p->replica, clock_now_us());
