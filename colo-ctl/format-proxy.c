@@ -71,8 +71,8 @@ static void put_auto(FILE *out, struct json_object *o)
 	if (!o)
 		return;
 	fprintf(out, LABEL "%s switches", "  auto", field_count(o, "switches").s);
-	if (field(o, "why") && field_str(o, "why").s[0] != '-')
-		fprintf(out, " (last: %s)", field_str(o, "why").s);
+	if (put_string(out, " (last: ", field(o, "why")))
+		fputc(')', out);
 	fprintf(out, ", %s checkpoints forced", field_count(o, "forced").s);
 	if (field_u64(o, "probe_ms", &ms) && ms)
 		fprintf(out, ", colo is tried again after %s", fmt_us(ms * 1000).s);
@@ -131,10 +131,9 @@ static void put_flow(FILE *out, struct json_object *o)
 	fprintf(out, "%-9s %6s %9s %9s %11s %9s  ", field_str(o, "state").s,
 		field_count(o, "held_packets").s, field_count(o, "packets").s, matched.s,
 		field_count(o, "seq_offset").s, idle.s);
-	if (json_object_get_string_len(field(o, "flow")) > 0)
-		put_line(out, "", field(o, "flow"));
-	else
-		fputs("-\n", out);
+	if (!put_string(out, "", field(o, "flow")))
+		fputc('-', out);
+	fputc('\n', out);
 }
 
 void format_flows(FILE *out, struct json_object *answer)

@@ -113,16 +113,22 @@ struct text field_str(struct json_object *o, const char *path)
 	return t;
 }
 
-void put_line(FILE *out, const char *label, struct json_object *v)
+bool put_string(FILE *out, const char *before, struct json_object *v)
 {
 	const char *s = json_object_is_type(v, json_type_string) ? json_object_get_string(v) : "";
 
 	if (!s[0])
-		return;
-	fputs(label, out);
+		return false;
+	fputs(before, out);
 	for (; *s; s++)
 		fputc((unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s, out);
-	fputc('\n', out);
+	return true;
+}
+
+void put_line(FILE *out, const char *before, struct json_object *v)
+{
+	if (put_string(out, before, v))
+		fputc('\n', out);
 }
 
 struct text field_us(struct json_object *o, const char *path)

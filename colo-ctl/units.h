@@ -34,9 +34,12 @@ bool field_bool(struct json_object *o, const char *path);
 /** field_str() - its text, control characters made harmless, cut to fit; "-" when there is none. */
 struct text field_str(struct json_object *o, const char *path);
 
-/** put_line() - @label and the string @v whole, control characters made harmless, as a line; nothing
+/** put_string() - @before and the string @v whole, control characters made harmless; false, and nothing printed,
  * when it is no string or empty. */
-void put_line(FILE *out, const char *label, struct json_object *v);
+bool put_string(FILE *out, const char *before, struct json_object *v);
+
+/** put_line() - the same and the end of the line. */
+void put_line(FILE *out, const char *before, struct json_object *v);
 
 /** field_us(), field_count() - a duration or plain number as text; "-" when missing. */
 struct text field_us(struct json_object *o, const char *path);
