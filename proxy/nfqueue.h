@@ -102,8 +102,8 @@ int nfqueue_read(struct nfqueue *q, nfqueue_fn fn, void *arg);
 /**
  * nfqueue_accept(), nfqueue_drop() - queue a verdict; nfqueue_flush() sends them, many with one
  * system call. Packets leave in the order of the verdicts, as fast as the kernel can: a burst of
- * thousands may be too much for a queue behind (netdev_max_backlog, txqueuelen). 0, or -errno of a flush for lack of
- * room, with the verdict not queued.
+ * thousands may be too much for a queue behind (netdev_max_backlog, txqueuelen). 0, or -errno of a
+ * flush for lack of room, with the verdict not queued.
  */
 int nfqueue_accept(struct nfqueue *q, uint32_t id);
 int nfqueue_drop(struct nfqueue *q, uint32_t id);
