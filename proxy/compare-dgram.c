@@ -96,8 +96,7 @@ void cmp_dgram_primary(struct compare *c, struct flow *f, const struct ticket *t
 
 	f->packets++;
 	view_of(&view, p);
-	if (!cmp_flow_waits(c, f) && !f->stuck && s && list_empty(&f->held) &&
-	    compare_pair(c, f, &view, s)) {
+	if (!cmp_flow_waits(c, f) && !f->stuck && s && compare_pair(c, f, &view, s)) {
 		cmp_seg_done(c, f, s);
 		count_release(c, f);
 		cmp_release_ticket(c, t, RELEASE_MATCH);
@@ -127,7 +126,6 @@ void cmp_dgram_secondary(struct compare *c, struct flow *f, const struct pkt *p)
 
 void cmp_dgram_continue(struct compare *c, struct flow *f)
 {
-	if (!f->stuck)
-		compare_heads(c, f);
+	compare_heads(c, f);
 	cmp_flow_settle(c, f);
 }

@@ -109,7 +109,6 @@ void cmp_hold_seg(struct compare *c, const struct ticket *t, struct flow *f, str
 		if (take_view(c, h, view))
 			return;
 		list_del(&view->node);
-		h->at_commit = true;
 		cmp_told_once(c, MISMATCH_FULL, "max_held_bytes reached by the primary");
 		cmp_flow_stuck(c, f);
 	}

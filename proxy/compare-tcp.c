@@ -261,10 +261,8 @@ static void match_primary_syn(struct compare *c, struct flow *f, const struct pk
 		pair(c, f);
 		return;
 	}
-	cmp_store_clear(c, f);
-	f->has_s_ack = f->s_syn = false;
+	/* What the secondary still sends of an older connection is forgotten with its SYN. */
 	f->p_syn_alone = true;
-	f->seq_offset = 0;
 }
 
 void cmp_tcp_primary(struct compare *c, struct flow *f, const struct ticket *t, const struct pkt *p)

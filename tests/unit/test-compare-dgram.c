@@ -47,6 +47,7 @@ static void other_bytes_and_other_lengths_differ(void **state)
 	for (unsigned i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
 		struct rig *r = rig_new(NULL, COMPARE_MATCH);
 		const char *p = cases[i / 2].p, *s = cases[i / 2].s;
+		struct compare_stats st;
 
 		if (i % 2) {
 			s_udp(r, s);
@@ -61,6 +62,8 @@ static void other_bytes_and_other_lengths_differ(void **state)
 		assert_int_equal(mismatch_get(&r->ring, 0)->secondary.len, 28 + strlen(s));
 		p_udp(r, 2, "same");
 		s_udp(r, "same");
+		compare_get_stats(r->c, &st);
+		assert_int_equal(st.held_bytes, 0);
 		rig_close(r, COMPARE_MATCH);
 		rig_saw(r, "");
 		rig_commit(r);
@@ -227,10 +230,81 @@ static void an_incomplete_datagram_times_out_and_waits_for_the_commit(void **sta
 	rig_saw(r, "1c");
 	cut(r, whole, 1000, 2000);
 	rig_secondary(r);
+	r->m = *whole;
+	rig_secondary(r);
 	rig_saw(r, "");
 	rig_close(r, COMPARE_MATCH);
 	rig_commit(r);
 	rig_saw(r, "2c");
+	r->now += 2 * r->limits.timeout_us;
+	compare_tick(r->c, r->now);
+	r->m = *whole;
+	rig_secondary(r);
+	cut(r, whole, 0, 1000);
+	rig_primary(r, 3);
+	cut(r, whole, 1000, 2000);
+	rig_primary(r, 4);
+	rig_saw(r, "3 4");
+	free(whole);
+	rig_free(r);
+}
+
+static void a_given_up_fragment_is_not_taken_for_another_datagrams(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+	struct mk *whole = datagram(2992);
+
+	(void)state;
+	cut(r, whole, 0, 1000);
+	rig_primary(r, 1);
+	r->now += 2 * r->limits.timeout_us;
+	compare_tick(r->c, r->now);
+	rig_saw(r, "!timeout");
+	r->m = *whole;
+	rig_secondary(r);
+	cut(r, whole, 0, 1000);
+	rig_primary(r, 2);
+	cut(r, whole, 1000, 2000);
+	rig_primary(r, 3);
+	rig_saw(r, "2 3");
+	free(whole);
+	rig_free(r);
+}
+
+static void a_whole_datagram_times_out_once(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+	struct mk *whole = datagram(2992);
+
+	(void)state;
+	cut(r, whole, 0, 1000);
+	rig_primary(r, 1);
+	cut(r, whole, 1000, 2000);
+	rig_primary(r, 2);
+	r->now += r->limits.timeout_us;
+	compare_tick(r->c, r->now);
+	rig_saw(r, "!timeout");
+	assert_int_equal(r->ring.count, 1);
+	assert_true(mismatch_get(&r->ring, 0)->has_flow);
+	free(whole);
+	rig_free(r);
+}
+
+static void the_secondarys_fragments_of_two_epochs_make_no_datagram(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+	struct mk *whole = datagram(2992);
+
+	(void)state;
+	cut(r, whole, 0, 1000);
+	rig_secondary(r);
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	cut(r, whole, 1000, 2000);
+	rig_secondary(r);
+	r->m = *whole;
+	rig_primary(r, 1);
+	rig_saw(r, "");
 	free(whole);
 	rig_free(r);
 }
@@ -328,6 +402,9 @@ int main(void)
 		cmocka_unit_test(other_protocols_and_garbage_are_compared_whole),
 		cmocka_unit_test(fragments_go_together_when_the_datagram_is_matched),
 		cmocka_unit_test(an_incomplete_datagram_times_out_and_waits_for_the_commit),
+		cmocka_unit_test(a_given_up_fragment_is_not_taken_for_another_datagrams),
+		cmocka_unit_test(a_whole_datagram_times_out_once),
+		cmocka_unit_test(the_secondarys_fragments_of_two_epochs_make_no_datagram),
 		cmocka_unit_test(overlapping_fragments_wait_for_the_commit),
 		cmocka_unit_test(neighbour_discovery_goes_at_once),
 		cmocka_unit_test(bypass_rules_are_obeyed),

@@ -152,6 +152,78 @@ static void a_flood_of_half_open_connections_keeps_to_its_share(void **state)
 	rig_free(r);
 }
 
+static void the_secondary_keeps_to_its_share_of_memory(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+	struct compare_stats st;
+
+	(void)state;
+	for (unsigned i = 0; i < 400; i++) {
+		r->peer_port = 1 + i % 40;
+		mk_udp_packet(&r->m, GUEST, 53, PEER, r->peer_port, r->events, 3000);
+		rig_secondary(r);
+	}
+	rig_saw(r, "!full");
+	compare_get_stats(r->c, &st);
+	assert_in_range(st.held_bytes, r->limits.max_held_bytes / 2 - 4000,
+			r->limits.max_held_bytes / 2 + 4000);
+	rig_free(r);
+}
+
+static void the_secondary_keeps_to_its_share_of_records(void **state)
+{
+	struct rig *r = rig_new(&tight, COMPARE_MATCH);
+
+	(void)state;
+	s_udp(r, "1");
+	s_udp(r, "2");
+	rig_saw(r, "");
+	s_udp(r, "3");
+	rig_saw(r, "!full");
+	for (uint32_t i = 1; i <= 4; i++) {
+		r->peer_port = 7;
+		p_udp(r, i, "x");
+	}
+	rig_saw(r, "");
+	rig_free(r);
+}
+
+static void a_flow_forgotten_while_it_waits_for_a_commit_leaves_nothing_behind(void **state)
+{
+	struct rig *r = rig_new(&tight, COMPARE_MATCH);
+
+	(void)state;
+	rig_close(r, COMPARE_MATCH);
+	s_udp(r, "a");
+	r->peer_port = 6;
+	s_udp(r, "b");
+	r->now += tight.flow_idle_us;
+	compare_tick(r->c, r->now);
+	r->peer_port = 7;
+	s_udp(r, "c");
+	p_udp(r, 1, "c");
+	rig_commit(r);
+	rig_saw(r, "1");
+	rig_free(r);
+}
+
+static void a_flow_with_held_packets_is_not_forgotten(void **state)
+{
+	struct compare_limits l = tight;
+	struct rig *r;
+
+	(void)state;
+	l.flow_idle_us = 10;
+	l.timeout_us = USEC_PER_SEC;
+	r = rig_new(&l, COMPARE_MATCH);
+	p_udp(r, 1, "a");
+	r->now += 20;
+	compare_tick(r->c, r->now);
+	s_udp(r, "a");
+	rig_saw(r, "1");
+	rig_free(r);
+}
+
 static void a_flood_of_datagrams_grows_nothing(void **state)
 {
 	struct rig *r = rig_new(&tight, COMPARE_MATCH);
@@ -190,6 +262,11 @@ int main(void)
 		cmocka_unit_test(without_room_for_a_flow_its_packets_wait_for_the_commit),
 		cmocka_unit_test(flows_that_are_over_make_room_open_ones_do_not),
 		cmocka_unit_test(a_flood_of_half_open_connections_keeps_to_its_share),
+		cmocka_unit_test(the_secondary_keeps_to_its_share_of_memory),
+		cmocka_unit_test(the_secondary_keeps_to_its_share_of_records),
+		cmocka_unit_test(
+			a_flow_forgotten_while_it_waits_for_a_commit_leaves_nothing_behind),
+		cmocka_unit_test(a_flow_with_held_packets_is_not_forgotten),
 		cmocka_unit_test(a_flood_of_datagrams_grows_nothing),
 	};
 

@@ -234,6 +234,75 @@ static const struct script scripts[] = {
 		   {'P', ACK, 100, 1001, 0, ""},
 		   {'C', .want = "1c 2"},
 		   {'S', ACK, 100, 1001, 0, "3"}}},
+	{"an ack waits when nothing is known of the secondary",
+	 .steps = {{'P', ACK, 100, 0xfffffff0, 0, ""}, {'S', ACK, 100, 0xfffffff0, 0, "1"}}},
+	{"an older ack of the secondary takes nothing back",
+	 .steps = {{'S', ACK, 100, 1000, 0, ""},
+		   {'S', ACK, 100, 900, 0, ""},
+		   {'P', ACK, 100, 1000, 0, "1"}}},
+	{"an older ack of the primary takes nothing back in the next epoch",
+	 .steps = {{'P', ACK, 100, 1000, 0, ""},
+		   {'P', ACK, 100, 900, 0, ""},
+		   {'E', .want = ""},
+		   {'C', .want = "1c 2c"},
+		   {'P', ACK, 100, 1000, 0, "3"}}},
+	{"a new connection of the secondary is not taken for the open one",
+	 .steps = {{'P', ACK, 100, 1, 20, ""},
+		   {'S', ACK, 100, 1, 20, "1"},
+		   {'S', SYNACK, 120, 500, 0, ""},
+		   {'P', ACK, 120, 400, 0, ""},
+		   {'P', ACK, 120, 400, 10, ""},
+		   {'T', .n = 1000, .want = "!timeout"}}},
+	{"acks of an older connection do not count for the new one",
+	 .steps = {{'P', ACK, 100, 9000, 0, ""},
+		   {'S', ACK, 100, 9000, 0, "1"},
+		   {'P', SYNACK, 1000, 50, 0, ""},
+		   {'S', ACK, 100, 9000, 0, ""},
+		   {'S', SYNACK, 2000, 50, 0, "2"},
+		   {'P', ACK, 1001, 60, 0, ""},
+		   {'E', .want = ""},
+		   {'C', .want = "3c"},
+		   {'P', ACK, 1001, 70, 0, ""}}},
+	{"a reset of an older connection does not count for the new one",
+	 .steps = {{'P', RST, 100, 0, 0, ""},
+		   {'S', RST, 100, 0, 0, "1"},
+		   {'P', SYNACK, 1000, 5, 0, ""},
+		   {'S', SYNACK, 2000, 5, 0, "2"},
+		   {'P', RST, 1001, 0, 0, ""},
+		   {'S', RST, 2001, 0, 0, "3"}}},
+	{"a reset of the last epoch needs no other", .steps = {{'P', RST, 100, 0, 0, ""},
+							       {'E', .want = ""},
+							       {'C', .want = "1c"},
+							       {'P', RST, 100, 0, 0, "2"}}},
+	{"a new connection with lower numbers than the one met half-way",
+	 .steps = {{'P', ACK, 5000, 1, 10, ""},
+		   {'S', ACK, 5000, 1, 10, "1"},
+		   {'P', SYNACK, 1000, 5, 0, ""},
+		   {'S', SYNACK, 2000, 5, 0, "2"}}},
+	{"where a stream goes on is not known by a keep-alive",
+	 .steps = {{'P', ACK, 99, 1, 0, ""},
+		   {'E', .want = ""},
+		   {'C', .want = "1c"},
+		   {'P', ACK, 100, 1, 20, ""},
+		   {'S', ACK, 100, 1, 20, "2"}}},
+	{"after a difference nothing goes, not even what was matched before",
+	 .steps = {{'P', ACK, 100, 1, 50, ""},
+		   {'S', ACK, 100, 1, 50, "1"},
+		   {'S', ACK, 150, 1, 50, "", .bad = 9},
+		   {'P', ACK, 150, 1, 50, "!payload"},
+		   {'P', ACK, 100, 1, 50, ""},
+		   {'E', .want = ""},
+		   {'C', .want = "2c 3c"}}},
+	{"a difference keeps back what lies before it in the same call",
+	 .steps = {{'P', ACK, 100, 1, 50, ""},
+		   {'P', ACK, 150, 1, 50, ""},
+		   {'S', ACK, 100, 1, 100, "!payload", .bad = 80}}},
+	{"an urgent pointer to the end of a segment",
+	 .steps = {{'P', ACK, 100, 1, 30, "", .urgent = 30}, {'S', ACK, 100, 1, 30, "!flags"}}},
+	{"the note names the furthest end", .notes = true,
+	 .steps = {{'P', ACK, 100, 1, 50, ""},
+		   {'P', ACK, 100, 1, 20, ""},
+		   {'S', ACK, 100, 1, 50, "1 2 note:150:0:0"}}},
 	{"acks alone are noted now and then, for their timestamps", .notes = true,
 	 .steps = {{'S', ACK, 100, 9000, 0, "", .ts = 1},
 		   {'P', ACK, 100, 1000, 0, "1 note:100:500:0", .ts = 500},
@@ -311,6 +380,7 @@ static void a_difference_is_recorded_with_its_place_and_both_sides(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_MATCH);
 	const struct mismatch *m;
+	struct compare_stats st;
 
 	(void)state;
 	rig_tcp(r, ACK, 100, 1, 0, 200);
@@ -321,6 +391,10 @@ static void a_difference_is_recorded_with_its_place_and_both_sides(void **state)
 	r->m.b[r->m.len - 110 + 7] ^= 1;
 	rig_secondary(r);
 	rig_saw(r, "!payload");
+	rig_tcp(r, ACK, 300, 1, 0, 110);
+	rig_secondary(r);
+	compare_get_stats(r->c, &st);
+	assert_int_equal(st.held_bytes, 0); /* of what waits for the commit nothing is kept */
 	m = mismatch_get(&r->ring, 0);
 	assert_non_null(m);
 	assert_int_equal(r->ring.count, 1);
@@ -367,6 +441,11 @@ static void a_secondary_far_ahead_is_cut_off_and_a_checkpoint_asked(void **state
 	rig_commit(r);
 	compare_get_stats(r->c, &st);
 	assert_int_equal(st.held_bytes, 0);
+	rig_tcp(r, ACK, 2000, 1, 0, 1000);
+	rig_secondary(r);
+	rig_tcp(r, ACK, 2000, 1, 0, 1000);
+	rig_primary(r, 3);
+	rig_saw(r, "3"); /* there is room again */
 	rig_free(r);
 }
 

@@ -80,9 +80,14 @@ static void nothing_of_the_new_epoch_goes_before_the_old_one_is_committed(void *
 	rig_primary(r, 3);
 	p_udp(r, 4, "b");
 	s_udp(r, "b"); /* the packet connection was faster than the control connection */
+	rig_tcp(r, TCP_ACK, 10, 1, 0, 9);
+	rig_secondary(r);
+	r->peer_port = 5;
+	s_udp(r, "c");
+	p_udp(r, 5, "c");
 	rig_saw(r, "");
 	rig_commit(r);
-	rig_saw(r, "1c 2c 3 4");
+	rig_saw(r, "1c 2c 3 4 5");
 	rig_free(r);
 }
 
@@ -208,6 +213,34 @@ static void a_packet_without_counterpart_times_out_once_for_its_flow(void **stat
 	rig_free(r);
 }
 
+static void a_released_packet_has_no_time_left_to_run_out(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+
+	(void)state;
+	p_udp(r, 1, "a");
+	compare_tick(r->c, r->now);
+	r->peer_port = 5;
+	p_udp(r, 2, "b");
+	r->peer_port = 40000;
+	s_udp(r, "a");
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_saw(r, "1 2c");
+	r->now += r->limits.timeout_us;
+	p_udp(r, 3, "c");
+	r->peer_port = 5;
+	p_udp(r, 4, "d");
+	r->peer_port = 40000;
+	s_udp(r, "c");
+	compare_tick(r->c, r->now);
+	rig_saw(r, "3");
+	compare_tick(r->c, r->now + r->limits.timeout_us);
+	rig_saw(r, "!timeout");
+	assert_int_equal(mismatch_get(&r->ring, 0)->key.peer_port, 5);
+	rig_free(r);
+}
+
 static void time_runs_only_while_the_secondary_does(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_MATCH);
@@ -318,6 +351,7 @@ int main(void)
 		cmocka_unit_test(the_last_checkpoint_before_protection_ends_is_waited_for),
 		cmocka_unit_test(a_silenced_guest_stays_silent),
 		cmocka_unit_test(a_packet_without_counterpart_times_out_once_for_its_flow),
+		cmocka_unit_test(a_released_packet_has_no_time_left_to_run_out),
 		cmocka_unit_test(time_runs_only_while_the_secondary_does),
 		cmocka_unit_test(a_time_out_says_what_is_missing),
 		cmocka_unit_test(idle_flows_are_forgotten),
