@@ -50,7 +50,7 @@ static void put_output(FILE *out, struct json_object *o)
 			text = words[i][1];
 	fprintf(out, LABEL "%s", "output", text);
 	if (field(o, "netfilter"))
-		fprintf(out, ", held by %s", field_str(o, "netfilter").s);
+		fprintf(out, ", packet filter %s", field_str(o, "netfilter").s);
 	fputc('\n', out);
 }
 
@@ -74,7 +74,7 @@ static void put_auto(FILE *out, struct json_object *o)
 	if (put_string(out, " (last: ", field(o, "why")))
 		fputc(')', out);
 	fprintf(out, ", %s checkpoints forced", field_count(o, "forced").s);
-	if (field_u64(o, "probe_ms", &ms) && ms)
+	if (!strcmp(field_str(o, "now").s, "periodic") && field_u64(o, "probe_ms", &ms))
 		fprintf(out, ", colo is tried again after %s", fmt_us(ms * 1000).s);
 	fputc('\n', out);
 }

@@ -59,7 +59,8 @@ static void put_mode(FILE *out, struct json_object *o)
 		else
 			fprintf(out, ", as fast as possible");
 	}
-	if (has(o, "run_secondary"))
+	/* With network cards it is the mode that says so. */
+	if (has(o, "run_secondary") && !has(o, "proxy"))
 		fprintf(out, ", secondary's guest %s",
 			field_bool(o, "run_secondary") ? "runs" : "stands still");
 	fputc('\n', out);

@@ -12,7 +12,8 @@ static const char proxy_status[] =
 	"1234,\"mismatched\":2,"
 	"\"timed_out\":1,\"bypassed\":0,\"hold_us\":{\"p50\":120,\"p99\":4500,\"max\":9000},"
 	"\"released_by\":{\"match\":1200,\"commit\":31,\"bypass\":4,\"solo\":5},"
-	"\"auto\":{\"forced\":7,\"probe_ms\":4000,\"switches\":2,\"why\":\"packets waited longer "
+	"\"auto\":{\"now\":\"periodic\",\"forced\":7,\"probe_ms\":4000,\"switches\":2,\"why\":"
+	"\"packets waited longer "
 	"for their match than for a periodic checkpoint\"},"
 	"\"mirror\":{\"frames\":99,\"lost\":1,\"queue_lost\":0},"
 	"\"nics\":[{\"tap\":\"t0\",\"bridge\":\"br0\",\"joined\":true,\"mac\":"
@@ -21,7 +22,7 @@ static const char proxy_status[] =
 	"\"mac\":\"52:54:00:00:00:03\"}]}}";
 
 static const char proxy_text[] =
-	"output        released when both guests agree (colo), held by nft\n"
+	"output        released when both guests agree (colo), packet filter nft\n"
 	"  packets     held 3, matched 1234, mismatched 2, timed out 1, bypassed 0\n"
 	"  hold        p50 120 us    p99 4.5 ms    max 9.0 ms\n"
 	"  released by match 1200, commit 31, bypass 4, solo 5\n"
@@ -86,6 +87,21 @@ static void the_proxys_status_is_part_of_the_status(void **state)
 	assert_non_null(strstr(text, "\noutput "));
 	assert_string_equal(strstr(text, "\noutput ") + 1, proxy_text);
 	free(text);
+}
+
+static void a_trial_of_colo_is_announced_in_periodic_only(void **state)
+{
+	(void)state;
+	expect_printed(CTL_STATUS,
+		       "{\"mode\":\"auto\",\"run_secondary\":false,\"proxy\":{\"compare\":\"colo\","
+		       "\"auto\":{\"now\":\"colo\",\"forced\":0,\"probe_ms\":2000,\"switches\":0,"
+		       "\"why\":\"\"}}}",
+		       "guest         -\n"
+		       "state         -, -\n"
+		       "mode          auto\n"
+		       "output        released when both guests agree (colo)\n"
+		       "  packets     held -, matched -, mismatched -, timed out -, bypassed -\n"
+		       "  auto        0 switches, 0 checkpoints forced\n");
 }
 
 static void a_status_without_a_proxy_says_nothing_of_output(void **state)
@@ -370,6 +386,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_proxys_status_is_part_of_the_status),
+		cmocka_unit_test(a_trial_of_colo_is_announced_in_periodic_only),
 		cmocka_unit_test(a_status_without_a_proxy_says_nothing_of_output),
 		cmocka_unit_test(the_live_view_has_the_proxys_figures),
 		cmocka_unit_test(a_mismatch_shows_both_sides_aligned_and_marks_the_difference),
