@@ -185,19 +185,17 @@ static void shift_offsets(uint8_t *data)
 }
 
 /* Put the tag behind the addresses: what is before it moves into the room in front. */
-static uint8_t *insert_tag(uint8_t *data, const uint8_t tag[VLAN_TAG_BYTES])
+static void insert_tag(uint8_t *room, const uint8_t tag[VLAN_TAG_BYTES])
 {
-	uint8_t *to = data - VLAN_TAG_BYTES;
-
-	memmove(to, data, MIRROR_VNET_BYTES + MAC_BYTES);
-	memcpy(to + MIRROR_VNET_BYTES + MAC_BYTES, tag, VLAN_TAG_BYTES);
-	shift_offsets(to);
-	return to;
+	memmove(room, room + VLAN_TAG_BYTES, MIRROR_VNET_BYTES + MAC_BYTES);
+	memcpy(room + MIRROR_VNET_BYTES + MAC_BYTES, tag, VLAN_TAG_BYTES);
+	shift_offsets(room);
 }
 
-static void hand_out(struct mirror *m, struct mmsghdr *msg, mirror_fn fn, void *arg)
+static void hand_out(struct mirror *m, int i, mirror_fn fn, void *arg)
 {
-	uint8_t *data = msg->msg_hdr.msg_iov->iov_base;
+	struct mmsghdr *msg = &m->batch->msg[i];
+	uint8_t *room = m->batch->mem + i * STRIDE, *data = room + VLAN_TAG_BYTES;
 	uint8_t tag[VLAN_TAG_BYTES];
 	size_t len = msg->msg_len;
 
@@ -206,7 +204,8 @@ static void hand_out(struct mirror *m, struct mmsghdr *msg, mirror_fn fn, void *
 		return;
 	}
 	if (find_vlan_tag(&msg->msg_hdr, tag)) {
-		data = insert_tag(data, tag);
+		insert_tag(room, tag);
+		data = room;
 		len += VLAN_TAG_BYTES;
 	}
 	m->frames++;
@@ -262,7 +261,7 @@ int mirror_read(struct mirror *m, mirror_fn fn, void *arg)
 	int n = receive(m);
 
 	for (int i = 0; i < n; i++)
-		hand_out(m, &m->batch->msg[i], fn, arg);
+		hand_out(m, i, fn, arg);
 	return n;
 }
 

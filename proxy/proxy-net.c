@@ -14,11 +14,11 @@
 
 /* ---- start and end ---- */
 
-static int open_queue(struct proxy *p, struct nfqueue **q, bool gso, struct err *e)
+static int open_queue(struct proxy *p, struct nfqueue **q, struct err *e)
 {
 	struct nfqueue_opts opts = {.num = NFQUEUE_ANY,
 				    .first = nfqueue_first(p->config.name),
-				    .gso = gso,
+				    .gso = true,
 				    .rcvbuf_bytes = QUEUE_RCVBUF_BYTES,
 				    .max_packets = p->config.limits.max_held_packets + QUEUE_SLACK};
 
@@ -65,9 +65,9 @@ static int open_port(struct proxy *p, unsigned i, struct err *e)
 	o->tap_fd = p->config.nics[i].tap_fd;
 	r = open_links(p, o, e);
 	if (!r)
-		r = open_queue(p, &o->out, true, e);
+		r = open_queue(p, &o->out, e);
 	if (!r)
-		r = open_queue(p, &o->in, false, e);
+		r = open_queue(p, &o->in, e);
 	if (!r && (loop_add_io(p->loop, &o->out_src, nfqueue_fd(o->out), EPOLLIN,
 			       primary_side_on_queue, o) ||
 		   loop_add_io(p->loop, &o->in_src, nfqueue_fd(o->in), EPOLLIN,
@@ -134,15 +134,11 @@ void ports_close(struct proxy *p)
 
 int ports_set_rules(struct proxy *p, enum rules_mode mode, bool inbound, struct err *e)
 {
-	int r = 0;
+	bool differs = false;
 
-	for (unsigned i = 0; !r && i < p->config.nic_count; i++) {
-		if (p->rules.mode[i] != mode)
-			r = rules_set(&p->rules, i, mode, e);
-		if (!r && p->rules.inbound[i] != inbound)
-			r = rules_inbound(&p->rules, i, inbound, e);
-	}
-	return r;
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		differs |= p->rules.mode[i] != mode || p->rules.inbound[i] != inbound;
+	return differs ? rules_set_all(&p->rules, mode, inbound, e) : 0;
 }
 
 /* Closing waits for the kernel's readers, tens of milliseconds: not on the thread that packets wait

@@ -107,7 +107,7 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		chan_io_close(p);
 		break;
 	case PROXY_CLOSE:
-		primary_side_close(p, c->epoch, c->runs);
+		primary_side_close(p, c->epoch, c->runs, c->stop_at_us);
 		break;
 	case PROXY_COMMIT:
 		primary_side_commit(p, c->epoch);
@@ -140,8 +140,6 @@ void proxy_housekeeping(struct proxy *p)
 	replica_net_tick(p->replica, clock_now_us());
 	if (proxy_rewrites(p) || (p->side != SIDE_PASS && p->side != SIDE_PRIMARY))
 		return;
-	for (unsigned i = 0; i < p->config.nic_count; i++)
-		nfqueue_set_gso(p->ports[i].out, true);
 	if (ports_set_rules(p, p->side == SIDE_PASS ? RULES_OFF : RULES_QUEUE, false, &e))
 		complain(p, &e);
 }

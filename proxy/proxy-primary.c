@@ -72,6 +72,17 @@ bool proxy_rewrites(const struct proxy *p)
 	return replica_net_rewrites(p->replica)->flows.used;
 }
 
+/* The kernel completes super-frames when it cuts them; to anything else it does not look again. */
+void rewritten_checksum(const struct nfqueue_packet *n, uint8_t *data, uint16_t vlan)
+{
+	struct pkt pkt;
+
+	if (!n->csum_partial || n->gso)
+		return;
+	pkt_parse_ip(&pkt, data, n->len, vlan);
+	l4_checksum_fill(data, &pkt);
+}
+
 /* What the network is to see of a packet that waits; false when there is no room for it. */
 static bool keep_rewritten(struct port *o, const struct nfqueue_packet *n, const struct pkt *pkt)
 {
@@ -84,6 +95,7 @@ static bool keep_rewritten(struct port *o, const struct nfqueue_packet *n, const
 	if (!rewrites_out(replica_net_rewrites(p->replica), o->nic, p->scratch, pkt,
 			  n->csum_partial, clock_now_us()))
 		return true;
+	rewritten_checksum(n, p->scratch, pkt->vlan);
 	k = framebuf_add(&p->rewritten, p->scratch, n->len, NULL, 0);
 	if (!k)
 		return false;
@@ -99,7 +111,8 @@ static void on_packet(void *arg, const struct nfqueue_packet *n)
 	struct pkt pkt;
 
 	if (n->indev && n->indev != (uint32_t)o->tap.index) {
-		nfqueue_accept(o->out, n->id); /* foreign rules point to our number */
+		nfqueue_drop(o->out,
+			     n->id); /* of a guest whose colod died and had our number (S3) */
 		return;
 	}
 	o->frames_out++;
@@ -179,6 +192,7 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
 			     .payload_len = (uint32_t)len};
 
 	o->frames_in++;
+	o->mirrored_at_us[o->mirrored % ARRIVALS] = clock_now_us();
 	learn(o, data, len);
 	chan_io_send(o->proxy, &m);
 }
@@ -248,12 +262,25 @@ static bool find_origin(struct port *o, struct tapcount_now *now)
 }
 
 /*
+ * A stopped QEMU reads one frame more and keeps it for the guest (net/queue.c). So the last one
+ * read is in the checkpoint only if it came before the stop, and long enough for QEMU's loop to
+ * have come round. In doubt the secondary gets it again, rather than never.
+ */
+#define QEMU_ROUND_US 300
+
+static bool may_be_held(const struct port *o, uint64_t number, uint64_t stop_at_us)
+{
+	return o->mirrored - number < ARRIVALS &&
+	       o->mirrored_at_us[number % ARRIVALS] + QEMU_ROUND_US > stop_at_us;
+}
+
+/*
  * Number of the last frame that the guest has read; it stands still. Frames that a full tap drops
  * have numbers, too: then the guest may have read less than this says, and the secondary misses
  * those frames as if the network had lost them. What the compare makes of it decides about a
  * checkpoint; there is one right now.
  */
-static uint64_t place_of_guest(struct port *o)
+static uint64_t place_of_guest(struct port *o, uint64_t stop_at_us)
 {
 	struct tapcount_now now = {};
 
@@ -268,6 +295,8 @@ static uint64_t place_of_guest(struct port *o)
 		return o->mark;
 	o->read_at_close = now.read;
 	o->mark = find_origin(o, &now) ? now.mirrored : tapcount_place(&o->count, &now).at_most;
+	if (o->mark && may_be_held(o, o->mark, stop_at_us))
+		o->mark--;
 	return o->mark;
 }
 
@@ -288,7 +317,7 @@ static void tell_rewrite(void *arg, const struct flow_key *k, const struct rewri
 	chan_io_send(t->p, &m);
 }
 
-void primary_side_close(struct proxy *p, uint64_t epoch, bool runs)
+void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t stop_at_us)
 {
 	struct rewrite_teller t = {p, epoch};
 	uint64_t refused = p->chan.refused;
@@ -299,7 +328,7 @@ void primary_side_close(struct proxy *p, uint64_t epoch, bool runs)
 		struct chan_msg m = {.type = CHAN_EPOCH,
 				     .nic = (uint8_t)i,
 				     .number = epoch,
-				     .mark = place_of_guest(&p->ports[i])};
+				     .mark = place_of_guest(&p->ports[i], stop_at_us)};
 
 		chan_io_send(p, &m);
 	}

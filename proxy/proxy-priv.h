@@ -29,6 +29,9 @@ enum proxy_side {
 	SIDE_COUNT,
 };
 
+/* Frames whose arrival is remembered; a tap queues 1000. */
+#define ARRIVALS 2048
+
 /* A mirror that is being closed. */
 struct closer {
 	struct job job;
@@ -53,7 +56,8 @@ struct port {
 	struct tapcount count;
 	uint64_t mirrored;            /* number of the last frame that was mirrored */
 	uint64_t mark, read_at_close; /* at the last close */
-	uint64_t lost, overruns;      /* already told */
+	uint64_t mirrored_at_us[ARRIVALS];
+	uint64_t lost, overruns; /* already told */
 	uint64_t frames_in, frames_out, inject_failed;
 	unsigned own_told;
 };
@@ -150,8 +154,11 @@ void chan_io_drain(struct proxy *p);
 /* proxy-primary.c */
 extern const struct compare_ops proxy_compare_ops;
 bool proxy_rewrites(const struct proxy *p);
+
+/* Complete the checksum of a packet that was changed, if nobody else will. */
+void rewritten_checksum(const struct nfqueue_packet *n, uint8_t *data, uint16_t vlan);
 int primary_side_enter(struct proxy *p, struct err *e);
-void primary_side_close(struct proxy *p, uint64_t epoch, bool runs);
+void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t stop_at_us);
 void primary_side_commit(struct proxy *p, uint64_t epoch);
 void primary_side_message(struct proxy *p, const struct chan_msg *m);
 void primary_side_read_dry(struct proxy *p);

@@ -122,11 +122,14 @@ static void on_inbound(void *arg, const struct nfqueue_packet *n)
 
 	pkt_parse_ip(&pkt, n->data, n->len, n->vlan_known ? n->vlan & 0xfff : 0);
 	memcpy(p->scratch, n->data, n->len);
-	if (n->len < n->full_len || !rewrites_in(replica_net_rewrites(p->replica), o->nic,
-						 p->scratch, &pkt, n->csum_partial, clock_now_us()))
+	if (n->len < n->full_len ||
+	    !rewrites_in(replica_net_rewrites(p->replica), o->nic, p->scratch, &pkt,
+			 n->csum_partial, clock_now_us())) {
 		nfqueue_accept(o->in, n->id);
-	else
-		nfqueue_accept_mangled(o->in, n->id, p->scratch, n->len);
+		return;
+	}
+	rewritten_checksum(n, p->scratch, pkt.vlan);
+	nfqueue_accept_mangled(o->in, n->id, p->scratch, n->len);
 }
 
 void replica_side_on_inbound(void *arg, int fd, uint32_t revents)
@@ -208,8 +211,8 @@ static void await_last_words(struct proxy *p)
 }
 
 /*
- * After a switch-over the old primary holds the checkpoint that we start from, and would go on from it: output
- * waits from the first packet on (S1). After a failover nobody does.
+ * After a switch-over the old primary holds the checkpoint that we start from, and would go on from
+ * it: output waits from the first packet on (S1). After a failover nobody does.
  */
 static void hold_or_pass(struct proxy *p, uint64_t epoch, bool planned)
 {
@@ -234,8 +237,6 @@ void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned)
 	else
 		chan_io_drain(p);
 	read_dry(p);
-	for (unsigned i = 0; i < p->config.nic_count; i++)
-		nfqueue_set_gso(p->ports[i].out, false); /* packets will be changed */
 	if (ports_join(p, &e))
 		proxy_tell(p, TALE_NOTE, 0, err_msg(&e));
 	read_dry(p); /* what it said until then nobody heard */

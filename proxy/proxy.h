@@ -85,6 +85,8 @@ struct proxy_call {
 	enum proxy_op op;
 	uint64_t epoch;
 	bool runs, planned, busy;
+	uint64_t stop_at_us; /* PROXY_CLOSE: when the guest's stop was sent; the guest stood still
+				soon after */
 	int fd;
 	void (*done)(struct proxy_call *c); /* on the daemon's loop; may be NULL */
 	void *arg;

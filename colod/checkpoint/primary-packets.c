@@ -42,6 +42,7 @@ void primary_packets_close(struct primary *p)
 	}
 	p->close_session = p->session;
 	p->close_call.epoch = p->epoch + 1;
+	p->close_call.stop_at_us = p->stop_at_us;
 	p->close_call.runs = p->flags & WIRE_EPOCH_RUN;
 	proxy_submit(p->env->proxy, &p->close_call);
 }

@@ -200,11 +200,19 @@ static void add_side(struct json_object *o, const char *key, const struct mismat
 	add(o, key, side);
 }
 
-static void add_time(struct json_object *o, uint64_t realtime_us)
+/* The compare knows no clock but the one it is given. */
+static void add_time(struct json_object *o, uint64_t at_us)
 {
-	time_t s = (time_t)(realtime_us / USEC_PER_SEC);
+	struct timespec now;
+	uint64_t realtime_us;
 	char day[32], text[48];
 	struct tm tm;
+	time_t s;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	realtime_us = (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000 -
+		      (clock_now_us() - at_us);
+	s = (time_t)(realtime_us / USEC_PER_SEC);
 
 	gmtime_r(&s, &tm);
 	strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm);
@@ -217,7 +225,7 @@ static struct json_object *mismatch(const struct mismatch *m, bool packets)
 	struct json_object *o = json_object_new_object();
 
 	add_num(o, "number", m->number);
-	add_time(o, m->realtime_us);
+	add_time(o, m->at_us);
 	add_str(o, "reason", mismatch_reason_name(m->reason));
 	if (m->has_flow)
 		add_key(o, &m->key);
