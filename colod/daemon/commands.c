@@ -3,6 +3,7 @@
 #include "colod/daemon/daemon-priv.h"
 
 #include "base/cleanup.h"
+#include "colod/control/control-parse.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -186,23 +187,28 @@ static bool has_proxy(struct daemon *d, struct control_request *rq)
 
 static void cmd_flows(struct daemon *d, struct control_request *rq, struct json_object *args)
 {
-	(void)args;
-	if (has_proxy(d, rq))
-		control_reply(rq, daemon_flows(d));
+	uint32_t count;
+	struct err e;
+
+	if (!has_proxy(d, rq))
+		return;
+	if (control_parse_flows(args, &count, &e))
+		control_fail(rq, "%s", err_msg(&e));
+	else
+		control_reply(rq, daemon_flows(d, count));
 }
 
 static void cmd_mismatches(struct daemon *d, struct control_request *rq, struct json_object *args)
 {
-	struct json_object *v;
-	uint64_t count = MISMATCH_RING;
-	bool packets = false;
+	struct control_mismatches asked;
+	struct err e;
 
-	if (json_object_object_get_ex(args, "count", &v))
-		count = json_object_get_uint64(v);
-	if (json_object_object_get_ex(args, "packets", &v))
-		packets = json_object_get_boolean(v);
-	if (has_proxy(d, rq))
-		control_reply(rq, daemon_mismatches(d, count, packets));
+	if (!has_proxy(d, rq))
+		return;
+	if (control_parse_mismatches(args, MISMATCH_RING, &asked, &e))
+		control_fail(rq, "%s", err_msg(&e));
+	else
+		control_reply(rq, daemon_mismatches(d, asked.count, asked.packets));
 }
 
 static void cmd_stop(struct daemon *d, struct control_request *rq, struct json_object *args)

@@ -101,7 +101,7 @@ struct json_object *daemon_samples(const struct daemon *d, uint64_t count);
 
 /* packets-report.c; only with a proxy */
 struct json_object *daemon_proxy_status(struct daemon *d);
-struct json_object *daemon_flows(struct daemon *d);
+struct json_object *daemon_flows(struct daemon *d, uint32_t max);
 
 /* The last @count, oldest first; @packets: with the packets themselves. */
 struct json_object *daemon_mismatches(struct daemon *d, uint64_t count, bool packets);

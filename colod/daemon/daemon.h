@@ -6,6 +6,9 @@
 #include "colod/core/config.h"
 #include "colod/core/fsm.h"
 
+/** daemon_check_config() - what only the daemon can say of a configuration: its bypass rules. */
+int daemon_check_config(const struct config *c, struct err *e);
+
 /**
  * daemon_run() - protect the guest of @c until it ends or colod is told to; SIGTERM, SIGINT must be
  * blocked in all threads. @c may be changed by control commands while it runs. Returns 0 after an

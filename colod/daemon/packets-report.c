@@ -8,8 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-#define MAX_FLOWS_LISTED 512
-
 static void add(struct json_object *o, const char *key, struct json_object *v)
 {
 	json_object_object_add(o, key, v);
@@ -162,11 +160,11 @@ static struct json_object *flow(const struct compare_flow *f)
 	return o;
 }
 
-struct json_object *daemon_flows(struct daemon *d)
+struct json_object *daemon_flows(struct daemon *d, uint32_t max)
 {
-	autofree struct compare_flow *list = calloc(MAX_FLOWS_LISTED, sizeof(*list));
+	autofree struct compare_flow *list = calloc(max, sizeof(*list));
 	struct json_object *o = json_object_new_object(), *a = json_object_new_array();
-	size_t n = list ? proxy_list_flows(d->proxy, list, MAX_FLOWS_LISTED) : 0;
+	size_t n = list ? proxy_list_flows(d->proxy, list, max) : 0;
 
 	for (size_t i = 0; i < n; i++)
 		json_object_array_add(a, flow(&list[i]));
@@ -194,6 +192,7 @@ static void add_side(struct json_object *o, const char *key, const struct mismat
 	struct json_object *side = json_object_new_object();
 
 	add_num(side, "len", s->len);
+	add_num(side, "context_at", s->context_at);
 	add_hex(side, "context", s->context, s->context_len);
 	if (packets)
 		add_hex(side, "packet", s->packet, s->kept);

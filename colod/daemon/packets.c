@@ -79,6 +79,13 @@ int daemon_bypass_rules(const struct config *c, struct bypass *b, struct err *e)
 	return r;
 }
 
+int daemon_check_config(const struct config *c, struct err *e)
+{
+	struct bypass rules = {};
+
+	return daemon_bypass_rules(c, &rules, e);
+}
+
 static void fill_nics(struct daemon *d, struct proxy_config *pc)
 {
 	pc->nic_count = d->config->nic_count;

@@ -114,6 +114,8 @@ static int check_config(const struct config *c, const char *path, struct err *e)
 
 	if (!r)
 		r = qemu_args_check(words, e);
+	if (!r)
+		r = daemon_check_config(c, e);
 	if (r) {
 		err_prefix(e, "%s", path);
 		return fail(e);
