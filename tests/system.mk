@@ -21,5 +21,7 @@ check-system: $(SYSTEM_NEEDS) $(BUILD)/tests/unit/test-qemu
 	COLOD_TEST_QEMU=$(abspath $(BUILD))/qemu10/qemu-system-x86_64 $(BUILD)/tests/unit/test-qemu
 	$(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 -rA --tb=short tests/system $(PYTEST_ARGS)
 
+# SCENARIO=net: what the guest's clients see; engine: checkpoints and memory, without a network.
+SCENARIO ?= net
 run-demo: $(SYSTEM_NEEDS)
-	$(SYSTEM_RUN) tools/demo
+	$(SYSTEM_RUN) tools/demo $(SCENARIO)
