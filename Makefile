@@ -36,7 +36,7 @@ OPT ?= -O2 -g
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 # Behind the sanitizers' null checks gcc warns of bounds that no path can break.
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -U_FORTIFY_SOURCE -Wno-array-bounds \
-	-Wno-stringop-overflow)
+	-Wno-stringop-overflow -Wno-stringop-overread)
 ALL_CFLAGS = $(CSTD) $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 LDLIBS = $(PKG_LIBS) -lpthread
