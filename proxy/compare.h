@@ -27,7 +27,7 @@ enum release_cause {
 /** struct compare_limits - everything is allocated for these at once */
 struct compare_limits {
 	uint32_t max_held_packets;
-	uint64_t max_held_bytes; /* of both guests' packets together */
+	uint64_t max_held_bytes; /* of both guests' packets together, the secondary's: half of it */
 	uint32_t max_flows, max_half_open;
 	uint64_t timeout_us;   /* a packet without a counterpart for so long is a mismatch */
 	uint64_t flow_idle_us; /* unused flows are forgotten */
@@ -39,7 +39,8 @@ struct compare_limits {
  * mirrored frames
  * @seq_offset: what to add to the secondary's sequence numbers to get the primary's (FLOW_OFFSET)
  * @ts_offset:  the same for its TCP timestamps
- * @released_seq, @released_ts: end of the last released segment and its TSval (FLOW_RELEASED, TCP)
+ * @released_seq, @released_ts: furthest end released in this call and the last TSval
+ * (FLOW_RELEASED, TCP); pure acks are noted only now and then, for their TSval
  * @released_packets: datagrams released since the last note (FLOW_RELEASED, others)
  */
 enum flow_note_kind { FLOW_OFFSET, FLOW_RELEASED };
@@ -55,7 +56,8 @@ struct flow_note {
  * struct compare_ops - outputs; called from within the calls below, must not call back into them
  * @release:    let packet @id of @nic out. Within a flow in the order of arrival.
  * @drop:       packet @id never leaves
- * @checkpoint: needed, for @reason; asked once until compare_close_epoch()
+ * @checkpoint: needed, for @reason; asked once until compare_close_epoch(). What is known of the
+ * reason is in the ring of mismatches by then, but for its realtime_us: there is no clock here
  * @note:       for the secondary
  */
 struct compare_ops {
@@ -96,15 +98,19 @@ void compare_inbound(struct compare *c, uint8_t nic, const struct pkt *p, uint64
 void compare_close_epoch(struct compare *c, uint64_t epoch, enum compare_mode next,
 			 uint64_t now_us);
 
-/** compare_commit() - checkpoint @epoch is on the secondary for good: what belongs to it is
- * released. */
+/**
+ * compare_commit() - checkpoint @epoch is on the secondary for good: what belongs to it is
+ * released. Until then nothing of the next epoch is, whatever the secondary sends. Time runs for
+ * what is held from here on: call compare_tick().
+ */
 void compare_commit(struct compare *c, uint64_t epoch, uint64_t now_us);
 
 /** compare_pass_all() - nobody protects any more: release everything held, and what comes at once.
  */
 void compare_pass_all(struct compare *c, uint64_t now_us);
 
-/** compare_drop_all() - this guest's output must not be seen any more (another one carries on). */
+/** compare_drop_all() - this guest's output must not be seen any more (another one carries on):
+ * what is held is dropped, and what comes too, until compare_pass_all(). */
 void compare_drop_all(struct compare *c);
 
 /** compare_lost() - the kernel lost packets of one side (ENOBUFS, drops): ask for a checkpoint. */

@@ -271,6 +271,31 @@ static void a_given_up_fragment_is_not_taken_for_another_datagrams(void **state)
 	rig_free(r);
 }
 
+static void fragments_of_the_last_epoch_are_not_anothers(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+	struct mk *whole = datagram(2992);
+
+	(void)state;
+	cut(r, whole, 0, 1000);
+	rig_primary(r, 1);
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	r->now += 2 * r->limits.timeout_us;
+	compare_tick(r->c, r->now);
+	r->peer_port = 5;
+	p_udp(r, 2, "where the first one was");
+	r->m = *whole;
+	rig_secondary(r);
+	cut(r, whole, 0, 1000);
+	rig_primary(r, 3);
+	cut(r, whole, 1000, 2000);
+	rig_primary(r, 4);
+	rig_saw(r, "1c 3 4");
+	free(whole);
+	rig_free(r);
+}
+
 static void a_whole_datagram_times_out_once(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_MATCH);
@@ -403,6 +428,7 @@ int main(void)
 		cmocka_unit_test(fragments_go_together_when_the_datagram_is_matched),
 		cmocka_unit_test(an_incomplete_datagram_times_out_and_waits_for_the_commit),
 		cmocka_unit_test(a_given_up_fragment_is_not_taken_for_another_datagrams),
+		cmocka_unit_test(fragments_of_the_last_epoch_are_not_anothers),
 		cmocka_unit_test(a_whole_datagram_times_out_once),
 		cmocka_unit_test(the_secondarys_fragments_of_two_epochs_make_no_datagram),
 		cmocka_unit_test(overlapping_fragments_wait_for_the_commit),

@@ -38,6 +38,7 @@ struct world {
 	bool known[MAX_PLACES];
 	uint32_t known_ack;
 	bool closed; /* waits for the commit */
+	enum compare_mode mode;
 	bool failed; /* the secondary runs, but what it does counts for nothing */
 	struct side at_close;
 	struct packet packets[MAX_PACKETS];
@@ -60,7 +61,7 @@ static void check_release(struct world *w, const struct rig_event *e)
 		return;
 	}
 	assert_int_equal(e->cause, RELEASE_MATCH);
-	assert_false(w->closed);
+	assert_true(!w->closed && w->mode == COMPARE_MATCH);
 	for (uint32_t i = k->piece.from; i < k->piece.to; i++)
 		assert_true(w->known[i]);
 	if (k->acks)
@@ -154,18 +155,18 @@ static void send_again(struct world *w, struct side *side)
 
 static void side_step(struct world *w, struct side *side)
 {
+	bool late = side->nlost && side->next - side->lost[0].from > 30000;
+
 	if (chance(w, 40)) {
 		uint32_t ack = side->ack + (uint32_t)rng_below(&w->rng, 3000);
 
 		side->ack = MIN(w->last_ack, ack);
 	}
-	if (side->nlost && side->next - side->lost[0].from > 30000)
-		send_lost(w, side);
-	else if (side->next == w->first || chance(w, 60))
+	if (!late && (side->next == w->first || chance(w, 60)))
 		send_new(w, side);
-	else if (chance(w, 30))
+	else if (!late && chance(w, 30))
 		send_again(w, side);
-	else if (chance(w, 40))
+	else if (late || chance(w, 40))
 		send_lost(w, side);
 	else
 		emit(w, side, (struct piece){side->next, side->next});
@@ -194,7 +195,8 @@ static void checkpoint_step(struct world *w)
 	w->closed = true;
 	w->at_close = w->p;
 	w->closed_count = w->count;
-	rig_close(w->r, COMPARE_MATCH);
+	w->mode = chance(w, 20) ? COMPARE_HOLD : COMPARE_MATCH;
+	rig_close(w->r, w->mode);
 }
 
 static void start(struct world *w, uint64_t seed)
@@ -213,6 +215,7 @@ static void start(struct world *w, uint64_t seed)
 	w->r = rig_new(&limits, COMPARE_MATCH);
 	w->places = 2 + (uint32_t)rng_below(&w->rng, MAX_PLACES - 2);
 	w->fin = chance(w, 70);
+	w->mode = COMPARE_MATCH;
 	w->p.isn =
 		(uint32_t)(chance(w, 50) ? 0 - rng_below(&w->rng, w->places) : rng_next(&w->rng));
 	w->first = chance(w, 50);
@@ -220,6 +223,13 @@ static void start(struct world *w, uint64_t seed)
 	w->p.next = w->s.next = w->first;
 	w->last_ack = 1 + (uint32_t)rng_below(&w->rng, 50000);
 	w->p.ack = w->s.ack = 1;
+}
+
+/* The secondary is to run. */
+static void protect(struct world *w)
+{
+	while (w->closed || w->mode != COMPARE_MATCH)
+		checkpoint_step(w);
 }
 
 static void run(struct world *w)
@@ -234,21 +244,20 @@ static void run(struct world *w)
 			checkpoint_step(w);
 		else if (primary)
 			side_step(w, &w->p);
-		else if (!w->closed || w->failed)
+		else if (w->failed || (!w->closed && w->mode == COMPARE_MATCH))
 			side_step(w, &w->s);
 		check(w);
 		/* Nobody sends for ever without an answer. */
 		if (w->count > MAX_PACKETS / 2)
 			speed = 5;
-		if (w->count > MAX_PACKETS / 2 && w->closed)
-			commit(w);
+		if (w->count > MAX_PACKETS / 2 || w->p.next == w->places)
+			protect(w);
 	}
 }
 
 static void finish(struct world *w)
 {
-	if (w->closed)
-		commit(w);
+	protect(w);
 	while (w->s.next < w->places)
 		send_new(w, &w->s);
 	send_lost(w, &w->p);

@@ -441,9 +441,9 @@ static void a_secondary_far_ahead_is_cut_off_and_a_checkpoint_asked(void **state
 	rig_commit(r);
 	compare_get_stats(r->c, &st);
 	assert_int_equal(st.held_bytes, 0);
-	rig_tcp(r, ACK, 2000, 1, 0, 1000);
+	rig_tcp(r, ACK, 2000, 1, 0, 9000);
 	rig_secondary(r);
-	rig_tcp(r, ACK, 2000, 1, 0, 1000);
+	rig_tcp(r, ACK, 2000, 1, 0, 9000);
 	rig_primary(r, 3);
 	rig_saw(r, "3"); /* there is room again */
 	rig_free(r);

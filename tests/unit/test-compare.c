@@ -127,6 +127,21 @@ static void streams_are_followed_while_they_are_not_compared(void **state)
 	rig_free(r);
 }
 
+static void streams_are_followed_while_nobody_protects(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_PASS);
+
+	(void)state;
+	rig_tcp(r, TCP_ACK, 100, 7, 100, 50);
+	rig_primary(r, 1);
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_tcp(r, TCP_ACK, 100, 7, 100, 50);
+	rig_primary(r, 2);
+	rig_saw(r, "1s 2");
+	rig_free(r);
+}
+
 static void when_nobody_protects_any_more_all_goes(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_MATCH);
@@ -347,6 +362,7 @@ int main(void)
 		cmocka_unit_test(nothing_of_the_new_epoch_goes_before_the_old_one_is_committed),
 		cmocka_unit_test(what_the_secondary_sent_before_the_checkpoint_is_forgotten),
 		cmocka_unit_test(streams_are_followed_while_they_are_not_compared),
+		cmocka_unit_test(streams_are_followed_while_nobody_protects),
 		cmocka_unit_test(when_nobody_protects_any_more_all_goes),
 		cmocka_unit_test(the_last_checkpoint_before_protection_ends_is_waited_for),
 		cmocka_unit_test(a_silenced_guest_stays_silent),

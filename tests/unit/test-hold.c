@@ -79,6 +79,22 @@ static void one_that_stays_does_not_keep_what_came_behind_it(void **state)
 	hold_destroy(&h);
 }
 
+static void a_chunk_that_was_emptied_is_filled_no_further_than_its_end(void **state)
+{
+	struct hold h;
+
+	(void)state;
+	assert_int_equal(hold_init(&h, 8 * HOLD_CHUNK), 0);
+	hold_put(&h, hold_get(&h, 100), 100);
+	for (int i = 0; i < 6; i++) {
+		uint8_t *p = hold_get(&h, 60000);
+
+		assert_non_null(p);
+		assert_in_range((p - h.arena) % HOLD_CHUNK, 0, HOLD_CHUNK - 60000);
+	}
+	hold_destroy(&h);
+}
+
 #define PIECES 200
 static void pieces_in_use_never_overlap(void **state)
 {
@@ -129,6 +145,7 @@ int main(void)
 		cmocka_unit_test(the_limit_is_kept),
 		cmocka_unit_test(what_goes_soon_always_uses_the_same_memory),
 		cmocka_unit_test(one_that_stays_does_not_keep_what_came_behind_it),
+		cmocka_unit_test(a_chunk_that_was_emptied_is_filled_no_further_than_its_end),
 		cmocka_unit_test(pieces_in_use_never_overlap),
 	};
 
