@@ -228,8 +228,10 @@ static void start(struct world *w, uint64_t seed)
 /* The secondary is to run. */
 static void protect(struct world *w)
 {
-	while (w->closed || w->mode != COMPARE_MATCH)
+	while (w->closed || w->mode != COMPARE_MATCH) {
 		checkpoint_step(w);
+		check(w);
+	}
 }
 
 static void run(struct world *w)
