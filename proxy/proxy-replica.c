@@ -199,10 +199,10 @@ void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs)
 
 static void await_last_words(struct proxy *p)
 {
-	uint64_t end = clock_now_us() + LAST_WORDS_US, now;
+	uint64_t end = clock_now_us() + LAST_WORDS_US;
 
 	chan_io_drain(p);
-	while (p->chan.fd >= 0 && !p->peer_left && (now = clock_now_us()) < end) {
+	while (p->chan.fd >= 0 && !p->peer_left && clock_now_us() < end) {
 		struct pollfd fd = {.fd = p->chan.fd, .events = POLLIN};
 
 		poll(&fd, 1, 1);

@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "net.h"
+#include "tests/guest/net.h"
 
 #define BUFFER_BYTES 16384
 #define EVENTS       64

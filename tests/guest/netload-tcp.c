@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "netload.h"
+#include "tests/guest/netload.h"
 
 #define WINDOW_BYTES (256u * 1024)
 #define CHUNK_BYTES  65536u

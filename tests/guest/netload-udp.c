@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "netload.h"
+#include "tests/guest/netload.h"
 
 #define RING         65536u
 #define TIMEOUT_NSEC NSEC_PER_SEC

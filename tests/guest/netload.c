@@ -26,7 +26,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "netload.h"
+#include "tests/guest/netload.h"
 
 #define MAX_SAMPLES   (1u << 21)
 #define WAIT_SLICE_MS 50

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#include "net.h"
+#include "tests/guest/net.h"
 
 #define MAX_SIZE 65000u
 
