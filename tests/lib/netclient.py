@@ -107,14 +107,28 @@ class Load:
         return self.latest()
 
 
+def meet(namespace, folder, addresses):
+    """Have both ends know each other's hardware address.
+
+    Until they do, a kernel keeps only some datagrams for a neighbour and drops the rest (arp(7),
+    unres_qlen_bytes), however the guest is protected.
+    """
+    for address in sorted(set(addresses)):
+        load = Load(namespace, folder, "ping", address, interval_us=20000).start()
+        load.wait_progress(2)
+        load.stop()
+
+
 class Loads:
     """Several loads at once; whatever happens inside the block, none outlives it."""
 
     def __init__(self, namespace, folder, specs):
+        self.namespace, self.folder = namespace, folder
         self.all = [Load(namespace, folder, mode, address, **options)
                     for mode, address, options in specs]
 
     def __enter__(self):
+        meet(self.namespace, self.folder, (load.address for load in self.all))
         for load in self.all:
             load.start()
         return self

@@ -1,0 +1,209 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What protection costs a guest's clients: rates, latencies, and the gap when the primary dies.
+
+usage: bench/net.py [VARIANT...]    COLOD_BUILD names the build folder, QUICK=1 measures for less long
+
+VARIANT: plain, colo, periodic (rates and latencies), kill (gaps); all of them when none is given. The
+variants take turns on fresh guests, so that what else the machine does falls on all alike. A case
+that cannot be measured, or whose answers are not intact, makes the exit code 1.
+"""
+
+import os
+import pathlib
+import signal
+import statistics
+import sys
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests" / "lib"))
+
+import figures  # noqa: E402
+import network  # noqa: E402
+import pair as pairs  # noqa: E402
+from netclient import Loads  # noqa: E402
+from plain import PlainGuest  # noqa: E402
+
+QUICK = os.environ.get("QUICK") == "1"
+SECS = 2 if QUICK else 6
+ROUNDS = 1 if QUICK else 3
+KILLS = 2 if QUICK else 20
+GUEST = pairs.Guest(append="counter=0")
+V4 = network.GuestNet.v4(2)
+# Without forced checkpoints, as the peer was measured, and with output that waits for each one.
+VARIANTS = {
+    "plain": None,
+    "colo": {"mode": "colo", "period_ms": 60000},
+    "periodic": {"mode": "periodic", "period_ms": 50},
+}
+DOWNLOAD = "bulk download 10 MB, MB/s"
+CASES = {
+    "UDP echo, 64 bytes, 1/s": ("udp", {}),
+    "TCP echo, one connection, 1/s": ("tcp", {}),
+    "connect, echo, close, 1/s": ("conn", {}),
+    "httpd GET 1 KB, 1/s": ("get", {"path": "/1k"}),
+    DOWNLOAD: ("get", {"path": "/10m"}),
+    "UDP echo, answers differ, 1/s": ("udp", {"port": 8, "differs": 1}),
+    "TCP echo, answers differ, 1/s": ("tcp", {"port": 8, "differs": 1}),
+}
+KILL_CASES = {
+    "UDP echo every 5 ms": ("udp", {"interval_us": 5000}),
+    "TCP echo every 5 ms": ("tcp", {"interval_us": 5000}),
+}
+KILL_CONFIG = {"mode": "colo", "period_ms": 1000}
+LATENCIES = ("p50", "p99")
+
+
+def boot(variant):
+    if VARIANTS[variant] is None:
+        return PlainGuest(guest=GUEST)
+    return pairs.Pair(guest=GUEST, nics=1, log_level="notice", **VARIANTS[variant])
+
+
+def start(guest):
+    if isinstance(guest, PlainGuest):
+        guest.start()
+        return
+    guest.a.start("primary")
+    guest.b.start("secondary")
+    guest.wait_protected()
+    guest.a.console.wait_text("GUEST-UP")
+
+
+def run_load(guest, mode, options):
+    with Loads(guest.client, guest.folder, [(mode, V4, {"secs": SECS, **options})]) as loads:
+        result = loads.all[0].wait()
+    result.assert_intact(may_lose=0)
+    return result
+
+
+class Table:
+    """The values of all rounds by case, variant and metric."""
+
+    def __init__(self):
+        self.values = {}
+
+    def add(self, case, variant, result):
+        rate = result.bytes / result.secs / 1e6 if case == DOWNLOAD else result.rate
+        found = {"rate": rate, "p50": result.p50_us, "p99": result.p99_us}
+        for metric, value in found.items():
+            self.values.setdefault((case, variant, metric), []).append(value)
+
+    def median(self, case, variant, metric):
+        values = self.values.get((case, variant, metric))
+        return statistics.median(values) if values else None
+
+    def write(self, out):
+        for (case, variant, metric), values in self.values.items():
+            unit = "us" if metric in LATENCIES else case.rpartition(" ")[2]
+            out.write(f"{variant}: {case}", metric, unit, values)
+
+    def show(self):
+        head = f"{'':34}" + "".join(f"{name:>10}{'of plain':>10}{'p50 us':>9}{'p99 us':>9}"
+                                    for name in VARIANTS)
+        print("\nOne client; medians of the rounds\n" + head)
+        for case in CASES:
+            print(f"{case:34}" + "".join(self._cells(case, name) for name in VARIANTS))
+
+    def _cells(self, case, variant):
+        rate = self.median(case, variant, "rate")
+        if rate is None:
+            return f"{'-':>10}{'-':>10}{'-':>9}{'-':>9}"
+        plain = self.median(case, "plain", "rate")
+        ratio = f"{rate / plain:.3f}" if plain else "-"
+        p50, p99 = (self.median(case, variant, metric) for metric in LATENCIES)
+        return f"{rate:10.1f}{ratio:>10}{p50:9.0f}{p99:9.0f}"
+
+
+def attempt(what, act, guest):
+    """Whether it could be measured; if not, says why."""
+    try:
+        act()
+        return True
+    except (AssertionError, pairs.CtlError, OSError) as why:
+        print(f"net: {what} FAILED: {why}", flush=True)
+        for title, text in guest.dump():
+            print(f"---- {title}\n{text}")
+        return False
+
+
+def measure_variant(variant, table):
+    guest = boot(variant)
+    try:
+        if not attempt(f"{variant}: boot", lambda: start(guest), guest):
+            return False
+        good = True
+        for case, (mode, options) in CASES.items():
+            print(f"net: {variant}: {case}", flush=True)
+            good &= attempt(f"{variant}: {case}",
+                            lambda c=case, m=mode, o=options:
+                            table.add(c, variant, run_load(guest, m, o)), guest)
+        return good
+    finally:
+        guest.close()
+
+
+def kill_once(mode, options):
+    """The longest time without an answer around the death of the primary's QEMU, ms."""
+    pair = pairs.Pair(guest=GUEST, nics=1, log_level="notice", **KILL_CONFIG)
+    gaps = []
+
+    def act():
+        start(pair)
+        with Loads(pair.client, pair.folder, [(mode, V4, options)]) as loads:
+            loads.wait_progress(100)
+            loads.forget_gaps()
+            pair.a.kill_qemu()
+            pair.b.wait_state("solo")
+            loads.wait_progress(100)
+            result = loads.stop()[0]
+        result.assert_intact(may_lose=100)
+        gaps.append(result.gap_ms)
+
+    try:
+        good = attempt(f"kill under {mode}", act, pair)
+    finally:
+        pair.close()
+    return gaps if good else []
+
+
+def measure_kills(out):
+    good = True
+    print(f"\nThe longest gap around {KILLS} kills of the primary's QEMU, ms: p50, p99, max")
+    for case, (mode, options) in KILL_CASES.items():
+        gaps = [gap for _ in range(KILLS) for gap in kill_once(mode, options)]
+        good &= len(gaps) == KILLS
+        if gaps:
+            out.write(f"kill: {case}", "gap", "ms", gaps)
+            ordered = sorted(gaps)
+            print(f"{case:34}" + "".join(f"{figures.quantile(ordered, percent):10.1f}"
+                                         for percent in (50, 99, 100)), flush=True)
+    return good
+
+
+def main():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    wanted = sys.argv[1:] or [*VARIANTS, "kill"]
+    if not set(wanted) <= {*VARIANTS, "kill"}:
+        raise SystemExit(__doc__)
+    network.sweep()
+    if pairs.missing_files():
+        raise SystemExit(f"net: not built: {', '.join(pairs.missing_files())}; run make bench")
+    out = figures.Writer(pairs.BUILD / "bench" / "net.jsonl", "net")
+    table = Table()
+    good = True
+    for _ in range(ROUNDS):
+        for variant in VARIANTS:
+            if variant in wanted:
+                good &= measure_variant(variant, table)
+    table.write(out)
+    if table.values:
+        table.show()
+    if "kill" in wanted:
+        good &= measure_kills(out)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
