@@ -89,6 +89,11 @@ struct flow {
 	bool has_p_end, has_p_ack, p_syn, p_rst, p_fin, peer_rst, peer_fin;
 	uint32_t p_end, p_ack, p_isn;
 
+	/* datagrams: hashes of the primary's last one, and of its last one before this epoch */
+	uint64_t last_hash, repeat_hash;
+	bool may_repeat; /* the secondary, which has said nothing in this epoch but maybe that again
+			  */
+
 	/* for the note that is due when the call ends */
 	bool note_due, noted;
 	uint32_t note_seq, note_ts, noted_ts, note_packets;

@@ -32,6 +32,32 @@ static void datagrams_are_compared_in_each_flows_order(void **state)
 	rig_free(r);
 }
 
+static void an_answer_given_before_the_checkpoint_may_come_again_once(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+
+	(void)state;
+	p_udp(r, 1, "one");
+	s_udp(r, "one");
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_saw(r, "1");
+	s_udp(r, "one");
+	p_udp(r, 2, "two");
+	s_udp(r, "two");
+	rig_saw(r, "2");
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	p_udp(r, 3, "three");
+	s_udp(r, "two");
+	s_udp(r, "three");
+	rig_saw(r, "3");
+	s_udp(r, "two");
+	p_udp(r, 4, "six");
+	rig_saw(r, "!payload");
+	rig_free(r);
+}
+
 static void other_bytes_and_other_lengths_differ(void **state)
 {
 	static const struct {
@@ -421,6 +447,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(datagrams_are_compared_in_each_flows_order),
+		cmocka_unit_test(an_answer_given_before_the_checkpoint_may_come_again_once),
 		cmocka_unit_test(other_bytes_and_other_lengths_differ),
 		cmocka_unit_test(one_checkpoint_is_asked_for_in_an_epoch),
 		cmocka_unit_test(the_checksum_of_icmp_is_not_compared_all_else_is),
