@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What protection costs a guest's clients: rates, latencies, and the gap when the primary dies.
 
-usage: bench/net.py [VARIANT...]    COLOD_BUILD names the build folder, QUICK=1 measures for less long
+usage: bench/net.py [VARIANT...]    COLOD_BUILD names the build folder, QUICK=1 measures for less
 
-VARIANT: plain, colo, periodic (rates and latencies), kill (gaps); all of them when none is given. The
-variants take turns on fresh guests, so that what else the machine does falls on all alike. A case
-that cannot be measured, or whose answers are not intact, makes the exit code 1.
+VARIANT: plain, colo, periodic (rates and latencies), kill (gaps); all of them when none is given.
+The variants take turns on fresh guests, so that what else the machine does falls on all alike. A
+case that cannot be measured, or whose answers are not intact, makes the exit code 1.
 """
 
 import os
