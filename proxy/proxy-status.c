@@ -30,6 +30,7 @@ void proxy_get_status(struct proxy *p, struct proxy_status *out)
 	pthread_mutex_lock(&p->lock);
 	compare_get_stats(p->compare, &out->compare);
 	quantile_view(compare_hold_us(p->compare), &out->hold_us);
+	quantile_view(compare_match_us(p->compare), &out->match_us);
 	out->netfilter = kind_name(p);
 	out->side = sides[p->side];
 	out->compares = p->side == SIDE_PRIMARY && p->compares;

@@ -142,10 +142,11 @@ static void on_orders(void *arg, int fd, uint32_t revents)
 	pthread_mutex_lock(&p->lock);
 	if (p->ending) {
 		loop_stop(p->loop, 0);
-	} else {
-		proxy_carry_out(p, container_of(m, struct proxy_call, mail));
-		proxy_settle(p);
+		pthread_mutex_unlock(&p->lock);
+		return; /* nobody waits for an answer any more */
 	}
+	proxy_carry_out(p, container_of(m, struct proxy_call, mail));
+	proxy_settle(p);
 	pthread_mutex_unlock(&p->lock);
 	answer(p, container_of(m, struct proxy_call, mail));
 }

@@ -110,7 +110,7 @@ struct proxy_nic_status {
 
 struct proxy_status {
 	struct compare_stats compare;
-	struct quantile_view hold_us;
+	struct quantile_view hold_us, match_us;
 	const char *netfilter; /* back end */
 	const char *side;      /* "silent", "pass", "primary", "secondary" */
 	bool compares;         /* the present epoch */

@@ -214,6 +214,6 @@ bool daemon_runs_next(struct daemon *d)
 	if (c->mode != CKPT_MODE_AUTO)
 		return false;
 	proxy_get_status(d->proxy, &s);
-	return automode_decide(&d->automode, c->period_ms * USEC_PER_MSEC, s.hold_us.p50,
+	return automode_decide(&d->automode, c->period_ms * USEC_PER_MSEC, s.match_us.p50,
 			       clock_now_us());
 }
