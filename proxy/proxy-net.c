@@ -25,6 +25,19 @@ static int open_queue(struct proxy *p, struct nfqueue **q, struct err *e)
 	return nfqueue_open(q, &opts, e);
 }
 
+static void check_bridge(struct proxy *p, const struct port *o)
+{
+	char text[200];
+
+	if (!o->bridge.bridge_delay_ms)
+		return;
+	snprintf(text, sizeof(text),
+		 "bridge %s runs STP and keeps a new port shut for %u ms: so long would every take-over "
+		 "last; switch STP off (ip link set %s type bridge stp_state 0)",
+		 o->bridge.name, o->bridge.bridge_delay_ms, o->bridge.name);
+	proxy_tell(p, TALE_NOTE, 0, text);
+}
+
 static int open_links(struct proxy *p, struct port *o, struct err *e)
 {
 	const struct proxy_nic *nic = &p->config.nics[o->nic];
@@ -34,6 +47,8 @@ static int open_links(struct proxy *p, struct port *o, struct err *e)
 		r = netlink_get_bridge(&p->netlink, nic->bridge, &o->bridge, e);
 	if (!r)
 		r = tap_counters_open(&o->counters, nic->tap, o->tap.index, e);
+	if (!r)
+		check_bridge(p, o);
 	/* Up for the guest's sake: out of its bridge nobody else is on it. */
 	if (!r && nic->bridge[0])
 		r = netlink_set_up(&p->netlink, &o->tap, true, e);
