@@ -22,6 +22,7 @@
 #define BUFFER_BYTES 16384
 #define EVENTS       64
 #define BACKLOG      512
+#define QUEUE_BYTES  (4 << 20) /* questions that came while the guest stood still */
 
 enum kind { LISTENER, DATAGRAMS, CONNECTION };
 
@@ -73,13 +74,16 @@ static struct sock *sock_new(enum kind kind, int fd, int port)
 static int serve(enum kind kind, int port)
 {
 	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-	int type = kind == LISTENER ? SOCK_STREAM : SOCK_DGRAM, off = 0, on = 1;
+	int type = kind == LISTENER ? SOCK_STREAM : SOCK_DGRAM, off = 0, on = 1,
+	    queue = QUEUE_BYTES;
 	int fd = socket(AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (kind == DATAGRAMS)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &queue, sizeof(queue));
 	if (bind(fd, (struct sockaddr *)&any, sizeof(any)) ||
 	    (kind == LISTENER && listen(fd, BACKLOG))) {
 		int r = -errno;

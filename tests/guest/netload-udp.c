@@ -13,6 +13,7 @@
 #define RING         65536u
 #define TIMEOUT_NSEC NSEC_PER_SEC
 #define ICMP_BYTES   8
+#define QUEUE_BYTES  (16 << 20) /* answers that were held come all at once */
 
 static uint64_t asked_at[RING]; /* 0: answered, or never asked */
 static uint64_t sent, newest;   /* newest: one more than the highest number that came back */
@@ -20,12 +21,14 @@ static char packet[MAX_SIZE + 128];
 
 static int open_socket(void)
 {
-	int type = SOCK_NONBLOCK | SOCK_CLOEXEC, proto = IPPROTO_UDP, fd;
+	int type = SOCK_NONBLOCK | SOCK_CLOEXEC, proto = IPPROTO_UDP, fd, queue = QUEUE_BYTES;
 
 	type |= opt.mode == PING ? SOCK_RAW : SOCK_DGRAM;
 	if (opt.mode == PING)
 		proto = opt.to.ss_family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	fd = socket(opt.to.ss_family, type, proto);
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &queue, sizeof(queue));
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&opt.to, opt.to_len)) {
 		close(fd);
 		fd = -1;
