@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Taking the network over: what the client gets from which host, once each. */
+#include "tests/unit/proxy-rig.h"
+
+static void the_replicas_guest_is_not_heard(void **state)
+{
+	struct world *w = *state;
+
+	guest_says(w, &w->b, 1);
+	client_expect_nothing(w, &w->b);
+	attach(w, &w->a, &w->b);
+	guest_says(w, &w->b, 2);
+	client_expect_nothing(w, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	guest_says(w, &w->b, 3);
+	mk_start(&w->m);
+	mk_eth(&w->m, mk_mac_all, mk_mac_guest);
+	mk_arp(&w->m, 1, mk_mac_guest, GUEST, mk_mac_all, CLIENT);
+	write_frame(w->b.tap, &w->m);
+	await(w, status(&w->a).compare.secondary_packets == 2);
+	order(w, &w->b, PROXY_DETACH, 0, false);
+	guest_says(w, &w->b, 4);
+	client_expect_nothing(w, &w->b);
+	client_expect_nothing(w, &w->a);
+	assert_int_equal(w->b.announced, 0);
+}
+
+/* What the client learned is where the guest is now. */
+static void a_take_over_joins_the_bridge_and_tells_the_network(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	client_says(w, &w->a, 1); /* so the primary learns the guest's address, and tells it */
+	await(w, status(&w->a).mirrored == 1);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	assert_false(status(&w->b).nics[0].joined);
+	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
+	client_expect_nothing(w, &w->b);
+	assert_true(w->b.announced >= 2); /* RARP, and ARP for the address */
+	assert_true(status(&w->b).nics[0].joined);
+	assert_string_equal(status(&w->b).side, "pass");
+	guest_says(w, &w->b, 2);
+	client_expect(w, &w->b, 2);
+	await(w, (client_take(w, &w->b), w->b.announced >= 4)); /* said again after a while */
+}
+
+static void what_was_released_is_not_sent_again_and_what_was_not_is_sent(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	for (uint32_t i = 1; i <= 5; i++) {
+		guest_says(w, &w->a, i);
+		guest_says(w, &w->b, i);
+	}
+	for (uint32_t i = 1; i <= 5; i++)
+		client_expect(w, &w->a, i);
+	for (uint32_t i = 6; i <= 8; i++)
+		guest_says(w, &w->b, i);
+	await(w, status(&w->a).compare.secondary_packets == 8);
+	order(w, &w->a, PROXY_DETACH, 0, false);
+	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
+	for (uint32_t i = 6; i <= 8; i++)
+		client_expect(w, &w->b, i);
+	guest_says(w, &w->b, 9);
+	client_expect(w, &w->b, 9);
+	client_expect_nothing(w, &w->b);
+	client_expect_nothing(w, &w->a);
+	assert_int_equal(status(&w->b).replayed, 3);
+}
+
+static void what_the_replica_said_before_its_load_is_not_sent_at_the_take_over(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	guest_says(w, &w->b, 1);
+	await(w, status(&w->a).compare.secondary_packets == 1);
+	checkpoint(w, &w->a, &w->b, 2, true);
+	order(w, &w->b, PROXY_TAKE_OVER, 2, true);
+	client_expect_nothing(w, &w->b);
+	guest_says(w, &w->b, 2);
+	client_expect(w, &w->b, 2);
+}
+
+/* From a, which leaves in order, to b; the packet connection serves on. */
+static void switch_over(struct world *w, uint64_t epoch)
+{
+	checkpoint(w, &w->a, &w->b, epoch, false);
+	order(w, &w->a, PROXY_SILENCE, 0, false);
+	carry_out(w, &w->b,
+		  (struct proxy_call){
+			  .op = PROXY_TAKE_OVER, .epoch = epoch, .planned = true, .fd = -1});
+}
+
+static void after_a_switch_over_output_waits_from_the_first_packet(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	switch_over(w, 2);
+	client_expect_nothing(w, &w->b);
+	assert_true(w->b.announced);
+	guest_says(w, &w->b, 1);
+	await(w, held(&w->b) == 1);
+	client_expect_nothing(w, &w->b);
+	assert_string_equal(status(&w->b).side, "primary");
+	order(w, &w->b, PROXY_PASS, 0, false);
+	client_expect(w, &w->b, 1);
+	assert_int_equal(w->a.lost + w->b.lost, 0);
+}
+
+static void after_a_switch_over_the_session_goes_on_the_other_way(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	switch_over(w, 2);
+	guest_says(w, &w->b, 1);
+	await(w, held(&w->b) == 1);
+	order(w, &w->b, PROXY_ATTACH_PRIMARY, 2, false);
+	order(w, &w->a, PROXY_ATTACH_SECONDARY, 2, false);
+	client_expect_nothing(w, &w->b);
+	close_epoch(w, &w->b, &w->a, 3, true);
+	client_expect_nothing(w, &w->b);
+	commit_epoch(w, &w->b, &w->a, 3, true);
+	client_expect(w, &w->b, 1);
+	guest_says(w, &w->b, 2);
+	guest_says(w, &w->a, 2);
+	client_expect(w, &w->b, 2);
+	client_says(w, &w->b, 3);
+	guest_expect(w, &w->a, 3);
+	guest_expect(w, &w->b, 3);
+	client_expect_nothing(w, &w->a);
+	assert_int_equal(w->a.lost + w->b.lost, 0);
+}
+
+static void frames_on_their_way_at_a_switch_over_reach_the_new_host_once(void **state)
+{
+	struct world *w = *state;
+	struct proxy_call c = {.op = PROXY_TAKE_OVER, .epoch = 2, .planned = true, .fd = -1};
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	checkpoint(w, &w->a, &w->b, 2, false);
+	for (uint32_t i = 1; i <= 20; i++)
+		client_says(w, &w->a, i);
+	order(w, &w->a, PROXY_SILENCE, 0, false);
+	carry_out(w, &w->b, c);
+	for (uint32_t i = 21; i <= 25; i++)
+		client_says(w, &w->b, i);
+	for (uint32_t i = 1; i <= 25; i++)
+		guest_expect(w, &w->b, i);
+	assert_false(guest_take(w, &w->b));
+}
+
+/* ---- a connection whose numbers differ ---- */
+
+#define PORT   80
+#define PEER   41234
+#define A_ISN  UINT32_C(0xfffffff0) /* wraps within the first bytes */
+#define B_ISN  UINT32_C(500000)
+#define C_ISN  UINT32_C(7000)
+#define BEHIND (A_ISN - B_ISN)
+
+static void guest_segment(struct world *w, struct host *h, unsigned flags, uint32_t seq,
+			  uint32_t ack, const char *data)
+{
+	start_frame(w, false, IPPROTO_TCP);
+	mk_tcp(&w->m, PORT, PEER, flags, seq, ack);
+	mk_data(&w->m, data, strlen(data));
+	mk_end(&w->m);
+	write_frame(h->tap, &w->m);
+}
+
+static void client_segment(struct world *w, struct host *h, unsigned flags, uint32_t seq,
+			   uint32_t ack, const char *data)
+{
+	start_frame(w, true, IPPROTO_TCP);
+	mk_tcp(&w->m, PEER, PORT, flags, seq, ack);
+	mk_data(&w->m, data, strlen(data));
+	mk_end(&w->m);
+	send_frame(h, &w->m);
+}
+
+/* What arrived is whole and has these numbers. */
+static void assert_segment(struct world *w, unsigned flags, uint32_t seq, uint32_t ack)
+{
+	assert_int_equal(w->seen.pkt.kind, PKT_TCP);
+	assert_int_equal(w->seen.pkt.tcp_flags & ~TCP_PSH, flags);
+	assert_int_equal(w->seen.pkt.seq, seq);
+	if (flags & TCP_ACK)
+		assert_int_equal(w->seen.pkt.ack, ack);
+	w->m.len = w->seen.len;
+	memcpy(w->m.b, w->seen.data, w->seen.len);
+	w->m.l3 = w->seen.frame.l3_off;
+	w->m.l4 = w->m.l3 + w->seen.pkt.l4_off;
+	w->m.proto = IPPROTO_TCP;
+	w->m.ip6 = false;
+	assert_true(mk_checksums_ok(&w->m));
+}
+
+/* The client opens a connection; the guests answer with numbers of their own. */
+static void open_connection(struct world *w)
+{
+	client_segment(w, &w->a, TCP_SYN, C_ISN, 0, "");
+	guest_next(w, &w->a);
+	guest_next(w, &w->b);
+	guest_segment(w, &w->a, TCP_SYN | TCP_ACK, A_ISN, C_ISN + 1, "");
+	await(w, held(&w->a) == 1);
+	client_expect_nothing(w, &w->a);
+	guest_segment(w, &w->b, TCP_SYN | TCP_ACK, B_ISN, C_ISN + 1, "");
+	client_next(w, &w->a);
+	assert_segment(w, TCP_SYN | TCP_ACK, A_ISN, C_ISN + 1);
+	client_segment(w, &w->a, TCP_ACK, C_ISN + 1, A_ISN + 1, "");
+	guest_next(w, &w->a);
+	assert_segment(w, TCP_ACK, C_ISN + 1, A_ISN + 1);
+	guest_next(w, &w->b);
+	assert_segment(w, TCP_ACK, C_ISN + 1, B_ISN + 1);
+}
+
+static void both_guests_speak_with_the_client_each_in_its_own_numbers(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	open_connection(w);
+	guest_segment(w, &w->b, TCP_ACK, B_ISN + 1, C_ISN + 1, "a hundred words");
+	guest_segment(w, &w->a, TCP_ACK, A_ISN + 1, C_ISN + 1, "a hundred words");
+	client_next(w, &w->a);
+	assert_segment(w, TCP_ACK, A_ISN + 1, C_ISN + 1);
+	client_segment(w, &w->a, TCP_ACK, C_ISN + 1, A_ISN + 16, "and back");
+	guest_next(w, &w->b);
+	assert_segment(w, TCP_ACK, C_ISN + 1, B_ISN + 16);
+	client_expect_nothing(w, &w->b);
+	assert_int_equal(w->a.checkpoints, 0);
+}
+
+/* The connection lives on the other host, and the client sees no difference. */
+static void take_over_connection(struct world *w)
+{
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	open_connection(w);
+	order(w, &w->a, PROXY_DETACH, 0, false);
+	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
+	guest_segment(w, &w->b, TCP_ACK, B_ISN + 1, C_ISN + 1, "said by another");
+	client_next(w, &w->b);
+	assert_segment(w, TCP_ACK, B_ISN + 1 + BEHIND, C_ISN + 1);
+	client_segment(w, &w->b, TCP_ACK, C_ISN + 1, A_ISN + 16, "and back");
+	guest_next(w, &w->b);
+	assert_segment(w, TCP_ACK, C_ISN + 1, B_ISN + 16);
+	assert_int_equal(status(&w->b).rewritten_flows, 1);
+}
+
+static void after_a_take_over_numbers_are_rewritten_in_both_directions(void **state)
+{
+	take_over_connection(*state);
+}
+
+static void a_reset_ends_the_rewriting_for_the_next_connection(void **state)
+{
+	struct world *w = *state;
+
+	take_over_connection(w);
+	client_segment(w, &w->b, TCP_RST | TCP_ACK, C_ISN + 9, A_ISN + 16, "");
+	guest_next(w, &w->b);
+	assert_segment(w, TCP_RST | TCP_ACK, C_ISN + 9, B_ISN + 16);
+	client_segment(w, &w->b, TCP_SYN, 90000, 0, "");
+	guest_next(w, &w->b);
+	assert_segment(w, TCP_SYN, 90000, 0);
+	guest_segment(w, &w->b, TCP_SYN | TCP_ACK, 123, 90001, "");
+	client_next(w, &w->b);
+	assert_segment(w, TCP_SYN | TCP_ACK, 123, 90001);
+	client_segment(w, &w->b, TCP_ACK, 90001, 124, "");
+	guest_next(w, &w->b);
+	assert_segment(w, TCP_ACK, 90001, 124);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		PROXY_TEST(the_replicas_guest_is_not_heard),
+		PROXY_TEST(a_take_over_joins_the_bridge_and_tells_the_network),
+		PROXY_TEST(what_was_released_is_not_sent_again_and_what_was_not_is_sent),
+		PROXY_TEST(what_the_replica_said_before_its_load_is_not_sent_at_the_take_over),
+		PROXY_TEST(after_a_switch_over_output_waits_from_the_first_packet),
+		PROXY_TEST(after_a_switch_over_the_session_goes_on_the_other_way),
+		PROXY_TEST(frames_on_their_way_at_a_switch_over_reach_the_new_host_once),
+		PROXY_TEST(both_guests_speak_with_the_client_each_in_its_own_numbers),
+		PROXY_TEST(after_a_take_over_numbers_are_rewritten_in_both_directions),
+		PROXY_TEST(a_reset_ends_the_rewriting_for_the_next_connection),
+	};
+
+	return run_as_root(tests);
+}
