@@ -5,7 +5,7 @@
 
 BACKPORTS := bookworm-backports
 TRACKER_TEST := $(BUILD)/tests/unit/test-tracker
-RULES_TEST := $(BUILD)/tests/unit/test-rules
+RULES_TESTS := $(BUILD)/tests/unit/test-rules $(BUILD)/tests/unit/test-rules-traces
 NFQUEUE_TEST := $(BUILD)/tests/unit/test-nfqueue
 KERNEL_OLD := $(BUILD)/kernel/vmlinuz
 KERNEL_NEW := $(BUILD)/kernel-$(BACKPORTS)/vmlinuz
@@ -22,15 +22,15 @@ BOOT_OLD = tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=so
 BOOT_NEW = tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan
 PRESSURE := COLOD_TEST_RECLAIM=1 COLOD_TEST_EPOCHS=20
 BOOT_RULES = tests/kernel/boot-rules $(KERNEL_OLD)
-check-kernel: $(TRACKER_TEST) $(RULES_TEST) $(NFQUEUE_TEST) $(KERNEL_OLD) $(KERNEL_NEW)
+check-kernel: $(TRACKER_TEST) $(RULES_TESTS) $(NFQUEUE_TEST) $(KERNEL_OLD) $(KERNEL_NEW)
 	$(BOOT_OLD) $(PRESSURE)
 	$(BOOT_OLD) $(PRESSURE) COLOD_TEST_UNLOCKED=1 | grep 'was written and not reported'
 	$(BOOT_OLD) COLOD_TEST_THP=1
 	$(BOOT_NEW) $(PRESSURE)
 	$(BOOT_NEW) COLOD_TEST_THP=1
 	$(BOOT_NEW) COLOD_TEST_HUGE=1
-	$(BOOT_RULES) $(RULES_TEST) COLOD_TEST_RULES=nft
-	$(BOOT_RULES) $(RULES_TEST) COLOD_TEST_RULES=iptables
+	@set -ex; for t in $(RULES_TESTS); do for kind in nft iptables; do \
+		$(BOOT_RULES) $$t COLOD_TEST_RULES=$$kind; done; done
 	$(BOOT_RULES) $(NFQUEUE_TEST)
 
 $(BUILD)/bench/scan-bench: bench/scan-bench.c $(BUILD)/libcolod.a
