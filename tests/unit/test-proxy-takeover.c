@@ -264,6 +264,29 @@ static void after_a_take_over_numbers_are_rewritten_in_both_directions(void **st
 	take_over_connection(*state);
 }
 
+/* By a host that has only heard of it: the guest that it loads has the second one's numbers. */
+static void after_a_second_take_over_the_connection_goes_on(void **state)
+{
+	struct world *w = *state;
+
+	take_over_connection(w);
+	host_down(&w->a);
+	w->a = (struct host){};
+	host_up(w, &w->a);
+	attach(w, &w->b, &w->a);
+	for (uint64_t epoch = 2; epoch <= 4; epoch++)
+		checkpoint(w, &w->b, &w->a, epoch, true);
+	order(w, &w->b, PROXY_DETACH, 0, false);
+	order(w, &w->a, PROXY_TAKE_OVER, 4, true);
+	assert_int_equal(status(&w->a).rewritten_flows, 1);
+	guest_segment(w, &w->a, TCP_ACK, B_ISN + 16, C_ISN + 9, "said by a third");
+	client_next(w, &w->a);
+	assert_segment(w, TCP_ACK, B_ISN + 16 + BEHIND, C_ISN + 9);
+	client_segment(w, &w->a, TCP_ACK, C_ISN + 9, A_ISN + 31, "and back");
+	guest_next(w, &w->a);
+	assert_segment(w, TCP_ACK, C_ISN + 9, B_ISN + 31);
+}
+
 static void a_reset_ends_the_rewriting_for_the_next_connection(void **state)
 {
 	struct world *w = *state;
@@ -295,6 +318,7 @@ int main(void)
 		PROXY_TEST(frames_on_their_way_at_a_switch_over_reach_the_new_host_once),
 		PROXY_TEST(both_guests_speak_with_the_client_each_in_its_own_numbers),
 		PROXY_TEST(after_a_take_over_numbers_are_rewritten_in_both_directions),
+		PROXY_TEST(after_a_second_take_over_the_connection_goes_on),
 		PROXY_TEST(a_reset_ends_the_rewriting_for_the_next_connection),
 	};
 
