@@ -23,11 +23,14 @@
 #include <sys/socket.h>
 
 #define TAP        "gtap"
+#define TAP2       "gtap2" /* of guests with two NICs */
 #define BRIDGE     "br0"
 #define GUEST      "10.0.0.2"
 #define CLIENT     "10.0.0.9"
 #define VNET_BYTES 10
 #define FRAME_MAX  70000
+
+static const uint8_t mac_of_tap2[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x57};
 
 /*
  * Each host: a bridge with a link to the outside, on whose far end the client is, and a tap of
@@ -35,7 +38,7 @@
  * both hosts; which of its sockets a frame comes to says which host it came from.
  */
 struct host {
-	int netns, tap, other, client;
+	int netns, tap, tap2, other, client;
 	struct proxy *proxy;
 	struct proxy_call call;
 	char *before; /* traces(), without a proxy */
@@ -59,6 +62,7 @@ struct seen {
 
 struct world {
 	struct loop *loop;
+	unsigned nics;
 	struct host a, b;
 	int peer; /* a packet connection whose other end is the test's own */
 	uint8_t in[2 * CHAN_MAX_PAYLOAD];
@@ -198,8 +202,9 @@ static inline void make_links(struct host *h)
 	    "ip link add wire mtu 60000 type veth peer name far mtu 60000 &&"
 	    "ip link set " BRIDGE " up");
 	h->tap = tap_create(TAP, TAP_HOST_SILENT, &e);
+	h->tap2 = tap_create(TAP2, TAP_HOST_SILENT, &e);
 	h->other = tap_create("other", 0, &e);
-	if (h->tap < 0 || h->other < 0)
+	if (h->tap < 0 || h->tap2 < 0 || h->other < 0)
 		fail_msg("%s", err_msg(&e));
 	run("for i in wire other; do ip link set $i master " BRIDGE " && ip link set $i up ||"
 	    "  exit 1; done; ip link set far up && ip link set " TAP " mtu 60000 &&"
@@ -214,10 +219,11 @@ static inline void make_links(struct host *h)
 static inline void make_proxy(struct world *w, struct host *h)
 {
 	struct proxy_config c = {.name = "test",
-				 .nics = {{.tap = TAP, .bridge = BRIDGE, .tap_fd = h->tap}},
-				 .nic_count = 1,
+				 .nics = {{.tap = TAP, .bridge = BRIDGE, .tap_fd = h->tap},
+					  {.tap = TAP2, .bridge = BRIDGE, .tap_fd = h->tap2}},
+				 .nic_count = w->nics,
 				 .netfilter = RULES_ANY,
-				 .announce_count = 2,
+				 .announce_count = w->nics == 1 ? 2 : 1,
 				 .limits = {.max_held_packets = 4096,
 					    .max_held_bytes = 32 * MIB,
 					    .max_flows = 256,
@@ -227,6 +233,7 @@ static inline void make_proxy(struct world *w, struct host *h)
 	struct err e = {};
 
 	memcpy(c.nics[0].mac, mk_mac_guest, 6);
+	memcpy(c.nics[1].mac, mac_of_tap2, 6);
 	/* Only now is it needed that /sys shows this namespace. */
 	assert_int_equal(mount("sysfs", "/sys", "sysfs", 0, NULL), 0);
 	assert_ok(proxy_new(&h->proxy, w->loop, &c, &rig_handlers, h, &e), &e);
@@ -254,23 +261,30 @@ static inline void host_down(struct host *h)
 	assert_string_equal(after, h->before);
 	free(h->before);
 	close(h->tap);
+	close(h->tap2);
 	close(h->other);
 	close(h->client);
 	close(h->netns);
 }
 
-static inline int world_up(void **state)
+static inline int world_with(void **state, unsigned nics)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct err e = {};
 
 	assert_non_null(w);
+	w->nics = nics;
 	w->peer = -1;
 	assert_ok(loop_new(&w->loop, &e), &e);
 	host_up(w, &w->a);
 	host_up(w, &w->b);
 	*state = w;
 	return 0;
+}
+
+static inline int world_up(void **state)
+{
+	return world_with(state, 1);
 }
 
 static inline int world_down(void **state)

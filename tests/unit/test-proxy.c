@@ -50,6 +50,23 @@ static void output_waits_for_the_commit_of_its_own_epoch_and_keeps_its_order(voi
 	assert_int_equal(held(&w->a), 1);
 }
 
+static void a_checkpoint_that_is_tried_again_takes_all_that_waits(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, false);
+	guest_says(w, &w->a, 1);
+	close_at(w, &w->a, 2, false, LONG_AFTER);
+	guest_says(w, &w->a, 2);
+	await(w, held(&w->a) == 2);
+	close_at(w, &w->a, 2, false, LONG_AFTER);
+	client_expect_nothing(w, &w->a);
+	order(w, &w->a, PROXY_COMMIT, 2, false);
+	client_expect(w, &w->a, 1);
+	client_expect(w, &w->a, 2);
+}
+
 static void output_is_released_when_the_secondary_says_the_same(void **state)
 {
 	struct world *w = *state;
@@ -217,6 +234,7 @@ int main(void)
 		PROXY_TEST(nothing_is_heard_before_the_first_word),
 		PROXY_TEST(output_passes_before_the_first_close),
 		PROXY_TEST(output_waits_for_the_commit_of_its_own_epoch_and_keeps_its_order),
+		PROXY_TEST(a_checkpoint_that_is_tried_again_takes_all_that_waits),
 		PROXY_TEST(output_is_released_when_the_secondary_says_the_same),
 		PROXY_TEST(output_that_differs_asks_for_a_checkpoint_and_leaves_with_it),
 		PROXY_TEST(output_of_an_older_epoch_of_the_secondary_releases_nothing),
