@@ -13,8 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define BATCH 64
-
 #define VLAN_TAG_BYTES 4
 #define MAC_BYTES      (2 * ETH_ALEN)
 
@@ -30,10 +28,10 @@ union auxdata {
 
 struct mirror_batch {
 	bool gone;
-	struct mmsghdr msg[BATCH];
-	struct iovec iov[BATCH];
-	union auxdata aux[BATCH];
-	uint8_t mem[BATCH * STRIDE];
+	struct mmsghdr msg[MIRROR_BATCH];
+	struct iovec iov[MIRROR_BATCH];
+	union auxdata aux[MIRROR_BATCH];
+	uint8_t mem[MIRROR_BATCH * STRIDE];
 };
 
 /* ---- opening ---- */
@@ -104,7 +102,7 @@ static int open_senders(struct mirror *m, int ifindex)
 
 static void batch_init(struct mirror_batch *b)
 {
-	for (int i = 0; i < BATCH; i++) {
+	for (int i = 0; i < MIRROR_BATCH; i++) {
 		b->iov[i].iov_base = b->mem + i * STRIDE + VLAN_TAG_BYTES;
 		b->iov[i].iov_len = MIRROR_MAX_BYTES;
 		b->msg[i].msg_hdr.msg_iov = &b->iov[i];
@@ -246,9 +244,9 @@ static int receive(struct mirror *m)
 	int n, r;
 
 	do {
-		for (int i = 0; i < BATCH; i++)
+		for (int i = 0; i < MIRROR_BATCH; i++)
 			b->msg[i].msg_hdr.msg_controllen = sizeof(b->aux[i].buf);
-		n = recvmmsg(m->fd, b->msg, BATCH, MSG_DONTWAIT, NULL);
+		n = recvmmsg(m->fd, b->msg, MIRROR_BATCH, MSG_DONTWAIT, NULL);
 		if (n >= 0)
 			return n;
 		r = receive_error(m, errno);

@@ -16,6 +16,9 @@
 /* The largest IP packet with Ethernet header and two VLAN tags, and its vnet header. */
 #define MIRROR_MAX_BYTES (MIRROR_VNET_BYTES + 14 + 8 + 65535)
 
+/* Frames that one mirror_read() hands out at most: fewer, and nothing waits. */
+#define MIRROR_BATCH 64
+
 #define MIRROR_RCVBUF_BYTES ((int)(32 * MIB))
 
 enum mirror_direction {

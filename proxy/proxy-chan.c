@@ -62,6 +62,7 @@ void chan_io_flush(struct proxy *p)
 {
 	struct chan_io *c = &p->chan;
 
+	c->urgent = false;
 	while (c->fd >= 0 && c->out_len) {
 		ssize_t n =
 			send(c->fd, c->out + c->out_from, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -112,7 +113,38 @@ void chan_io_send(struct proxy *p, const struct chan_msg *m)
 	memcpy(to, head, n);
 	if (payload)
 		memcpy(to + n, m->payload, payload);
+	c->urgent |= m->type != CHAN_FLOW || m->note.kind != FLOW_RELEASED;
 	c->out_len += n + payload;
+}
+
+/*
+ * What was released is only needed at a take-over, and a message of its own for each packet would
+ * cost both hosts a wake-up: it rides with the next frame, or leaves after LAZY_US. Told late, a
+ * segment is sent twice at worst.
+ */
+#define LAZY_US    (2 * USEC_PER_MSEC)
+#define LAZY_BYTES (64 * KIB)
+
+void chan_io_settle(struct proxy *p)
+{
+	struct chan_io *c = &p->chan;
+
+	if (c->urgent || c->out_len > LAZY_BYTES) {
+		chan_io_flush(p);
+	} else if (c->out_len && !c->waits) {
+		c->waits = true;
+		loop_timer_arm(p->lazy, LAZY_US);
+	}
+}
+
+void chan_io_on_lazy(void *arg)
+{
+	struct proxy *p = arg;
+
+	pthread_mutex_lock(&p->lock);
+	p->chan.waits = false;
+	chan_io_flush(p);
+	pthread_mutex_unlock(&p->lock);
 }
 
 static void on_message(struct proxy *p, const struct chan_msg *m)

@@ -32,7 +32,8 @@ static void check_bridge(struct proxy *p, const struct port *o)
 	if (!o->bridge.bridge_delay_ms)
 		return;
 	snprintf(text, sizeof(text),
-		 "bridge %s runs STP and keeps a new port shut for %u ms: so long would every take-over "
+		 "bridge %s runs STP and keeps a new port shut for %u ms: so long would every "
+		 "take-over "
 		 "last; switch STP off (ip link set %s type bridge stp_state 0)",
 		 o->bridge.name, o->bridge.bridge_delay_ms, o->bridge.name);
 	proxy_tell(p, TALE_NOTE, 0, text);
@@ -206,8 +207,8 @@ static int join(struct proxy *p, struct port *o, struct err *e)
 	if (o->joined)
 		return 0;
 	o->leaving = false;
+	tap_set_host_silent(o->tap.name, false, NULL);
 	if (o->bridge.index) {
-		tap_set_host_silent(o->tap.name, false, NULL);
 		r = netlink_enslave(&p->netlink, &o->tap, &o->bridge, e);
 		if (!r && o->bridge.index)
 			netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_FORWARDING, NULL);
@@ -235,8 +236,8 @@ void ports_leave(struct proxy *p, struct err *e)
 
 		if (o->joined && o->bridge.index)
 			netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL);
-		else if (o->joined)
-			netlink_set_up(&p->netlink, &o->tap, false, e);
+		else if (o->joined && !netlink_set_up(&p->netlink, &o->tap, false, e))
+			tap_set_host_silent(o->tap.name, true, NULL);
 		o->leaving |= o->joined && o->bridge.index;
 		o->joined = false;
 		chan_io_send(p, &m);

@@ -199,7 +199,7 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
 
 static void read_mirror(struct port *o)
 {
-	while (mirror_read(&o->mirror, on_frame, o) > 0)
+	while (mirror_read(&o->mirror, on_frame, o) == MIRROR_BATCH)
 		;
 	tell_own_addresses(o);
 }

@@ -85,6 +85,8 @@ struct chan_io {
 	uint8_t *in, *out;
 	size_t in_len, out_from, out_len;
 	uint64_t refused; /* frames that found no room */
+	bool urgent;      /* something in @out must leave now */
+	bool waits; /* the rest leaves with the next urgent message, or when the timer is over */
 	bool wants_out;
 };
 
@@ -107,7 +109,7 @@ struct proxy {
 	pthread_mutex_t lock;
 	struct loop *loop;
 	struct mailbox orders;
-	struct loop_src *orders_src, *tick, *announce, *housekeeping, *leave;
+	struct loop_src *orders_src, *tick, *announce, *housekeeping, *leave, *lazy;
 	struct worker *closer;
 	bool ending;
 	enum proxy_side side;
@@ -147,6 +149,10 @@ int chan_io_open(struct proxy *p, int fd);
 void chan_io_close(struct proxy *p);
 void chan_io_send(struct proxy *p, const struct chan_msg *m);
 void chan_io_flush(struct proxy *p);
+
+/* At the end of a handler: flush, unless only what may wait a little is there. */
+void chan_io_settle(struct proxy *p);
+void chan_io_on_lazy(void *arg);
 
 /* Take in all that waits in the socket. */
 void chan_io_drain(struct proxy *p);

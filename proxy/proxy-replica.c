@@ -106,7 +106,7 @@ void replica_side_on_mirror(void *arg, int fd, uint32_t revents)
 
 	(void)fd, (void)revents;
 	pthread_mutex_lock(&p->lock);
-	if (mirror_read(&o->mirror, on_frame, o) == 64)
+	if (mirror_read(&o->mirror, on_frame, o) == MIRROR_BATCH)
 		check_loss(o); /* a full batch: the only time when it could fall behind */
 	proxy_settle(p);
 	pthread_mutex_unlock(&p->lock);

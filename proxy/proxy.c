@@ -95,7 +95,7 @@ void proxy_settle(struct proxy *p)
 		nfqueue_flush(p->ports[i].out);
 		nfqueue_flush(p->ports[i].in);
 	}
-	chan_io_flush(p);
+	chan_io_settle(p);
 	if (next == UINT64_MAX || (next >= p->tick_at_us && p->tick_at_us > now))
 		return;
 	p->tick_at_us = next;
@@ -244,6 +244,7 @@ static int open_thread_side(struct proxy *p, struct err *e)
 	     loop_add_timer(p->loop, &p->tick, on_tick, p) ||
 	     loop_add_timer(p->loop, &p->announce, ports_on_announce, p) ||
 	     loop_add_timer(p->loop, &p->housekeeping, on_housekeeping, p) ||
+	     loop_add_timer(p->loop, &p->lazy, chan_io_on_lazy, p) ||
 	     loop_add_defer(p->loop, &p->leave, ports_on_leave, p)))
 		r = err_errno(e, ENOMEM, "proxy");
 	if (!r)
@@ -323,6 +324,7 @@ void proxy_free(struct proxy *p)
 	loop_src_free(&p->announce);
 	loop_src_free(&p->housekeeping);
 	loop_src_free(&p->leave);
+	loop_src_free(&p->lazy);
 	framebuf_destroy(&p->rewritten);
 	compare_free(p->compare);
 	replica_net_free(p->replica);

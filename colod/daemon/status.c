@@ -100,7 +100,7 @@ static struct json_object *qemu(const struct guest *g)
 
 static const char *guest_state(const struct daemon *d)
 {
-	if (!d->guest)
+	if (!d->guest || !d->primary)
 		return "starting";
 	if (d->guest_panicked)
 		return "panicked";
