@@ -104,6 +104,7 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		attach_secondary(p, c);
 		break;
 	case PROXY_DETACH:
+		chan_io_flush(p);
 		chan_io_close(p);
 		break;
 	case PROXY_CLOSE:
