@@ -309,6 +309,7 @@ static void of_a_stream_only_what_was_not_released_is_sent_and_its_clock_never_r
 	assert_segment(w, TCP_ACK, 1000, 77);
 	assert_int_equal(w->seen.pkt.tsval, 5000);
 	guest_segment_at(w, &w->b, 1004, "efgh", 4010);
+	await(w, status(&w->a).compare.secondary_packets == 2);
 	order(w, &w->a, PROXY_DETACH, 0, false);
 	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
 	client_next(w, &w->b);
