@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clients keep their connections, and every byte, when a host dies or the guest moves."""
+
+import time
+
+import pytest
+
+from netclient import Loads, Server, guest_results
+from netloads import ANY, BULK, LIGHT, MODES, QUIET, TALKER
+from waiting import wait_for
+
+CONFIG = {"peer_timeout_ms": 500}
+
+
+def at_a_random_moment(rng):
+    # The one deliberate wait: where in an epoch the blow falls is left to chance.
+    time.sleep(rng.uniform(0, 0.3))
+
+
+def kill_qemu(pair, node):
+    node.kill_qemu()
+
+
+def kill_host(pair, node):
+    """The network goes first: not even a last FIN of the dying host's kernel gets out."""
+    pair.network.silence(node.host)
+    node.kill_all()
+
+
+def kill_colod(pair, node):
+    """Its QEMU runs on, and must not be heard any more."""
+    node.kill_colod()
+
+
+def silence_host(pair, node):
+    """The host lives, but nobody hears it."""
+    pair.network.silence(node.host)
+
+
+def take_over(pair, node):
+    """Wait until the other side is live."""
+    other = pair.other(node)
+    status = other.wait_state("solo")
+    assert status["role"] == "primary"
+    return other
+
+
+def lose(pair, node, rng, blow, specs):
+    """Strike a host under load: every connection goes on at the other one."""
+    with Loads(pair.client, pair.folder, specs) as loads:
+        loads.wait_progress(10)
+        at_a_random_moment(rng)
+        blow(pair, node)
+        other = take_over(pair, node)
+        loads.wait_progress(10)
+        loads.assert_intact(ANY)
+    other.console.assert_sound()
+    other.console.audit()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_connections_survive_the_death_of_the_primary(make_pair, rng, scale, mode):
+    for _ in range(scale(30, 2)):
+        pair = make_pair(nics=1, guest=QUIET, mode=mode, **CONFIG).start()
+        lose(pair, pair.a, rng, kill_host, LIGHT)
+        pair.close()
+
+
+@pytest.mark.parametrize("blow", [kill_qemu, kill_colod, silence_host])
+def test_connections_survive_the_loss_of_the_primary(make_pair, rng, scale, blow):
+    for _ in range(scale(30, 1)):
+        pair = make_pair(nics=1, guest=QUIET, mode="colo", **CONFIG).start()
+        lose(pair, pair.a, rng, blow, LIGHT)
+        pair.close()
+
+
+@pytest.mark.parametrize("load", BULK, ids=[load[0] for load in BULK])
+def test_bulk_data_survives_the_death_of_the_primary(make_pair, rng, scale, load):
+    for _ in range(scale(30, 1)):
+        pair = make_pair(nics=1, guest=QUIET, mode="auto", **CONFIG).start()
+        with Loads(pair.client, pair.folder, [load]) as loads:
+            wait_for("data", lambda: loads.all[0].latest() is not None)
+            at_a_random_moment(rng)
+            kill_host(pair, pair.a)
+            take_over(pair, pair.a)
+            loads.wait_progress(2)
+            loads.assert_intact()
+        pair.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_connections_that_the_guest_made_survive(make_pair, rng, scale, mode):
+    for _ in range(scale(30, 1)):
+        pair = make_pair(nics=1, guest=TALKER, mode=mode, **CONFIG)
+        server = Server(pair.client, pair.folder)
+        pair.start()
+        at_a_random_moment(rng)
+        kill_host(pair, pair.a)
+        console = take_over(pair, pair.a).console
+        wait_for("results of the guest", lambda c=console: len(guest_results(c)) == 4)
+        before = guest_results(console)
+
+        def all_went_on(console=console, before=before):
+            now = guest_results(console)
+            return all(now[key].n >= before[key].n + 10 for key in before) and now
+
+        for result in wait_for("the guest's connections", all_went_on).values():
+            result.assert_intact()
+        server.close()
+        pair.close()
