@@ -2,7 +2,8 @@
 /* Packet channel: one table says what each message carries; encoding and strict decoding. Pure. */
 #include "proxy/chan.h"
 
-#include <endian.h>
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -46,56 +47,14 @@ const char *chan_type_name(unsigned type)
 	return type < CHAN_TYPES && types[type].name ? types[type].name : "unknown";
 }
 
-static void put_u16(uint8_t *p, uint16_t v)
-{
-	v = htobe16(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static void put_u32(uint8_t *p, uint32_t v)
-{
-	v = htobe32(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static void put_u64(uint8_t *p, uint64_t v)
-{
-	v = htobe64(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static uint16_t get_u16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be16toh(v);
-}
-
-static uint32_t get_u32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be32toh(v);
-}
-
-static uint64_t get_u64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be64toh(v);
-}
-
 /* The key's NIC stands in the header, so that there is one place for it. */
 static void put_key(uint8_t *p, const struct flow_key *k)
 {
 	memcpy(p, k->guest.b, 16);
 	memcpy(p + 16, k->peer.b, 16);
-	put_u16(p + 32, k->guest_port);
-	put_u16(p + 34, k->peer_port);
-	put_u16(p + 36, k->vlan);
+	put_be16(p + 32, k->guest_port);
+	put_be16(p + 34, k->peer_port);
+	put_be16(p + 36, k->vlan);
 	p[38] = k->proto;
 	p[39] = 0;
 }
@@ -120,9 +79,9 @@ static int get_key(struct flow_key *k, const uint8_t *p, uint8_t nic, const char
 {
 	memcpy(k->guest.b, p, 16);
 	memcpy(k->peer.b, p + 16, 16);
-	k->guest_port = get_u16(p + 32);
-	k->peer_port = get_u16(p + 34);
-	k->vlan = get_u16(p + 36);
+	k->guest_port = get_be16(p + 32);
+	k->peer_port = get_be16(p + 34);
+	k->vlan = get_be16(p + 36);
 	k->proto = p[38];
 	k->nic = nic;
 	return check_vlan(name, k->vlan, e)
@@ -135,12 +94,12 @@ static void put_note(uint8_t *p, const struct flow_note *n)
 	p += KEY_BYTES;
 	p[0] = (uint8_t)n->kind;
 	p[1] = n->has_ts;
-	put_u16(p + 2, 0);
-	put_u32(p + 4, n->seq_offset);
-	put_u32(p + 8, n->ts_offset);
-	put_u32(p + 12, n->released_seq);
-	put_u32(p + 16, n->released_ts);
-	put_u32(p + 20, n->released_packets);
+	put_be16(p + 2, 0);
+	put_be32(p + 4, n->seq_offset);
+	put_be32(p + 8, n->ts_offset);
+	put_be32(p + 12, n->released_seq);
+	put_be32(p + 16, n->released_ts);
+	put_be32(p + 20, n->released_packets);
 }
 
 static int get_note(struct flow_note *n, const uint8_t *p, uint8_t nic, struct err *e)
@@ -156,12 +115,12 @@ static int get_note(struct flow_note *n, const uint8_t *p, uint8_t nic, struct e
 		return err_set(e, EPROTO, "FLOW: has-timestamp is %u, must be 0 or 1", p[1]);
 	n->kind = (enum flow_note_kind)p[0];
 	n->has_ts = p[1];
-	n->seq_offset = get_u32(p + 4);
-	n->ts_offset = get_u32(p + 8);
-	n->released_seq = get_u32(p + 12);
-	n->released_ts = get_u32(p + 16);
-	n->released_packets = get_u32(p + 20);
-	return check_zero("FLOW", "the reserved field", get_u16(p + 2), e);
+	n->seq_offset = get_be32(p + 4);
+	n->ts_offset = get_be32(p + 8);
+	n->released_seq = get_be32(p + 12);
+	n->released_ts = get_be32(p + 16);
+	n->released_packets = get_be32(p + 20);
+	return check_zero("FLOW", "the reserved field", get_be16(p + 2), e);
 }
 
 static void put_payload(const struct chan_msg *m, uint8_t *p)
@@ -172,12 +131,12 @@ static void put_payload(const struct chan_msg *m, uint8_t *p)
 		break;
 	case CHAN_REWRITE:
 		put_key(p, &m->rewrite.key);
-		put_u32(p + KEY_BYTES, m->rewrite.seq_offset);
-		put_u32(p + KEY_BYTES + 4, m->rewrite.ts_offset);
+		put_be32(p + KEY_BYTES, m->rewrite.seq_offset);
+		put_be32(p + KEY_BYTES + 4, m->rewrite.ts_offset);
 		break;
 	case CHAN_OWN_ADDRESS:
 		memcpy(p, m->address.b, 16);
-		put_u16(p + 16, m->vlan);
+		put_be16(p + 16, m->vlan);
 		break;
 	default: /* nothing, or a frame, which the caller sends */
 		break;
@@ -190,12 +149,12 @@ static int get_payload(struct chan_msg *m, const uint8_t *p, uint32_t len, struc
 	case CHAN_FLOW:
 		return get_note(&m->note, p, m->nic, e);
 	case CHAN_REWRITE:
-		m->rewrite.seq_offset = get_u32(p + KEY_BYTES);
-		m->rewrite.ts_offset = get_u32(p + KEY_BYTES + 4);
+		m->rewrite.seq_offset = get_be32(p + KEY_BYTES);
+		m->rewrite.ts_offset = get_be32(p + KEY_BYTES + 4);
 		return get_key(&m->rewrite.key, p, m->nic, "REWRITE", e);
 	case CHAN_OWN_ADDRESS:
 		memcpy(m->address.b, p, 16);
-		m->vlan = get_u16(p + 16);
+		m->vlan = get_be16(p + 16);
 		return check_vlan("OWN_ADDRESS", m->vlan, e);
 	default:
 		if (!len)
@@ -221,13 +180,13 @@ size_t chan_encode(const struct chan_msg *m, uint8_t buf[CHAN_ENCODE_MAX])
 
 	if (len < types[m->type].min || len > types[m->type].max)
 		return 0;
-	put_u32(buf, len);
+	put_be32(buf, len);
 	buf[4] = (uint8_t)m->type;
 	buf[5] = fields & F_NIC ? nic_of(m) : 0;
 	buf[6] = fields & F_FLAGS ? m->flags : 0;
 	buf[7] = 0;
-	put_u64(buf + 8, fields & F_NUMBER ? m->number : 0);
-	put_u64(buf + 16, fields & F_MARK ? m->mark : 0);
+	put_be64(buf + 8, fields & F_NUMBER ? m->number : 0);
+	put_be64(buf + 16, fields & F_MARK ? m->mark : 0);
 	put_payload(m, buf + CHAN_HEADER_BYTES);
 	return CHAN_HEADER_BYTES + (frame ? 0 : len);
 }
@@ -250,12 +209,12 @@ static int get_header(struct chan_msg *m, uint32_t *len, const uint8_t *buf, str
 	const char *name;
 	int r;
 
-	*len = get_u32(buf);
+	*len = get_be32(buf);
 	if (type >= CHAN_TYPES || !types[type].name)
 		return err_set(e, EPROTO, "type %u is unknown", type);
 	*m = (struct chan_msg){.type = (enum chan_type)type, .nic = buf[5], .flags = buf[6]};
-	m->number = get_u64(buf + 8);
-	m->mark = get_u64(buf + 16);
+	m->number = get_be64(buf + 8);
+	m->mark = get_be64(buf + 16);
 	fields = types[type].fields;
 	name = types[type].name;
 	if ((r = check_length(type, *len, e)) || (r = check_zero(name, "reserved", buf[7], e)))

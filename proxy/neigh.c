@@ -2,6 +2,7 @@
 /* ARP and neighbour discovery: learned, answered in the neighbours' name, and announced. */
 #include "proxy/neigh.h"
 
+#include "base/bytes.h"
 #include "base/util.h"
 
 #include <netinet/in.h>
@@ -29,12 +30,6 @@ struct nd {
 	struct ip_addr src, target;
 	const uint8_t *mac;
 };
-
-static void put16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
 
 static bool is_ip4(const struct ip_addr *a)
 {
@@ -243,7 +238,7 @@ static void put_arp(uint8_t *p, unsigned op, const uint8_t *sender_mac, const ui
 	static const uint8_t ethernet_ip4[6] = {0, 1, 8, 0, 6, 4};
 
 	memcpy(p, ethernet_ip4, 6);
-	put16(p + 6, op);
+	put_be16(p + 6, op);
 	memcpy(p + 8, sender_mac, 6);
 	memcpy(p + 14, sender, 4);
 	memcpy(p + 18, target_mac, 6);
@@ -259,7 +254,7 @@ static void put_na(uint8_t *p, const struct neigh_entry *e, const uint8_t dst[16
 
 	memset(p, 0, NA_BYTES);
 	p[0] = 0x60;
-	put16(p + 4, 32);
+	put_be16(p + 4, 32);
 	p[6] = IPPROTO_ICMPV6;
 	p[7] = ND_HOP_LIMIT;
 	memcpy(p + 8, e->addr.b, 16);
@@ -271,9 +266,9 @@ static void put_na(uint8_t *p, const struct neigh_entry *e, const uint8_t dst[16
 	m[25] = 1;
 	memcpy(m + 26, e->mac, 6);
 	for (unsigned i = 8; i < NA_BYTES; i += 2)
-		sum += (uint32_t)(p[i] << 8 | p[i + 1]);
+		sum += get_be16(p + i);
 	sum = (sum & 0xffff) + (sum >> 16);
-	put16(m + 2, ~(sum + (sum >> 16)) & 0xffff);
+	put_be16(m + 2, (uint16_t) ~(sum + (sum >> 16)));
 }
 
 /* Ethernet header and tags of an answer to @question. Returns where its contents begin. */
@@ -356,11 +351,11 @@ static size_t put_announcement(uint8_t *frame, const uint8_t *dst, const uint8_t
 	memcpy(frame, dst, 6);
 	memcpy(frame + 6, src, 6);
 	if (vlan) {
-		put16(frame + at, ETHERTYPE_TAG);
-		put16(frame + at + 2, vlan);
+		put_be16(frame + at, ETHERTYPE_TAG);
+		put_be16(frame + at + 2, vlan);
 		at += 4;
 	}
-	put16(frame + at, type);
+	put_be16(frame + at, type);
 	return at + 2;
 }
 

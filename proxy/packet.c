@@ -2,6 +2,8 @@
 /* Parsing of frames and packets: every offset is checked before it is read. */
 #include "proxy/packet.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -16,16 +18,6 @@
 
 /* More extension headers than anybody sends; also keeps every TCP header below offset 64 K. */
 #define IP6_EXT_MAX 16
-
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
 
 static void set_ip4(struct ip_addr *a, const uint8_t *p)
 {
@@ -60,8 +52,8 @@ static void tcp_option(struct pkt *p, uint32_t at, unsigned kind, unsigned len)
 
 	if (kind == 8 && len == 10) { /* timestamps, RFC 7323 */
 		p->ts_off = (uint16_t)(at + 2);
-		p->tsval = get32(o + 2);
-		p->tsecr = get32(o + 6);
+		p->tsval = get_be32(o + 2);
+		p->tsecr = get_be32(o + 6);
 	} else if (kind == 5 && len > 2 && (len - 2) % 8 == 0) { /* SACK, RFC 2018 */
 		p->sack_off = (uint16_t)(at + 2);
 		p->sack_blocks = (uint8_t)((len - 2) / 8);
@@ -97,13 +89,13 @@ static void parse_tcp(struct pkt *p)
 	if (header < TCP_HEADER_BYTES || header > room)
 		return set_opaque(p);
 	set_payload(p, PKT_TCP, p->l4_off + header);
-	p->sport = get16(h);
-	p->dport = get16(h + 2);
-	p->seq = get32(h + 4);
-	p->ack = get32(h + 8);
+	p->sport = get_be16(h);
+	p->dport = get_be16(h + 2);
+	p->seq = get_be32(h + 4);
+	p->ack = get_be32(h + 8);
 	p->tcp_flags = h[13];
-	p->window = get16(h + 14);
-	p->urgent = get16(h + 18);
+	p->window = get_be16(h + 14);
+	p->urgent = get_be16(h + 18);
 	p->seq_len = p->payload_len + !!(p->tcp_flags & TCP_SYN) + !!(p->tcp_flags & TCP_FIN);
 	tcp_options(p, p->l4_off + TCP_HEADER_BYTES, p->payload_off);
 }
@@ -116,7 +108,7 @@ static void parse_udp(struct pkt *p)
 
 	if (room < UDP_HEADER_BYTES)
 		return set_opaque(p);
-	len = get16(h + 4);
+	len = get_be16(h + 4);
 	if (!len) /* more than 64 KB, or a super-frame */
 		len = room;
 	if (len < UDP_HEADER_BYTES || len > room)
@@ -124,8 +116,8 @@ static void parse_udp(struct pkt *p)
 	if (len < room)
 		return set_payload(p, PKT_OTHER, p->l4_off);
 	set_payload(p, PKT_UDP, p->l4_off + UDP_HEADER_BYTES);
-	p->sport = get16(h);
-	p->dport = get16(h + 2);
+	p->sport = get_be16(h);
+	p->dport = get_be16(h + 2);
 }
 
 /* RFC 4861: 133 to 137; RFC 2710: 130 to 132; RFC 3810: 143. */
@@ -145,7 +137,7 @@ static void parse_icmp(struct pkt *p, bool v6)
 	echo = v6 ? h[0] == 128 || h[0] == 129 : h[0] == 8 || h[0] == 0;
 	set_payload(p, v6 && is_neighbour(h[0]) ? PKT_NEIGHBOUR : PKT_ICMP, p->l4_off);
 	if (echo && room >= 8)
-		p->sport = p->dport = get16(h + 4);
+		p->sport = p->dport = get_be16(h + 4);
 }
 
 static void parse_transport(struct pkt *p)
@@ -171,7 +163,7 @@ static void parse_ip4(struct pkt *p)
 	if (p->len < IP4_HEADER_BYTES)
 		return set_opaque(p);
 	header = (h[0] & 15u) * 4;
-	total = get16(h + 2);
+	total = get_be16(h + 2);
 	if (!total && p->len > PKT_MAX_BYTES)
 		total = p->len;
 	if (header < IP4_HEADER_BYTES || header > total || total > p->len)
@@ -181,12 +173,12 @@ static void parse_ip4(struct pkt *p)
 	p->proto = h[9];
 	set_ip4(&p->src, h + 12);
 	set_ip4(&p->dst, h + 16);
-	frag = get16(h + 6);
+	frag = get_be16(h + 6);
 	p->frag_off = (frag & 0x1fffu) * 8;
 	p->frag_more = frag & 0x2000;
 	if (!p->frag_off && !p->frag_more)
 		return parse_transport(p);
-	p->frag_id = get16(h + 4);
+	p->frag_id = get_be16(h + 4);
 	set_payload(p, PKT_FRAGMENT, header);
 }
 
@@ -200,13 +192,13 @@ static bool is_ip6_ext(uint8_t proto)
 /* The fragment header at @at, announced at @next_at. False: the packet is only a part. */
 static bool ip6_is_whole(struct pkt *p, uint32_t at, uint32_t next_at)
 {
-	uint16_t frag = get16(p->data + at + 2);
+	uint16_t frag = get_be16(p->data + at + 2);
 
 	if (!(frag & 0xfff9)) /* RFC 6946: an atomic fragment */
 		return true;
 	p->frag_off = frag & 0xfff8;
 	p->frag_more = frag & 1;
-	p->frag_id = get32(p->data + at + 4);
+	p->frag_id = get_be32(p->data + at + 4);
 	p->frag_next_off = next_at;
 	p->proto = p->data[at];
 	p->l4_off = at + IP6_EXT_UNIT;
@@ -244,7 +236,7 @@ static void parse_ip6(struct pkt *p)
 
 	if (p->len < IP6_HEADER_BYTES)
 		return set_opaque(p);
-	total = IP6_HEADER_BYTES + get16(h + 4);
+	total = IP6_HEADER_BYTES + get_be16(h + 4);
 	if (total == IP6_HEADER_BYTES && p->len > IP6_HEADER_BYTES + PKT_MAX_BYTES)
 		total = p->len; /* a jumbogram or BIG TCP */
 	if (total > p->len)
@@ -281,14 +273,14 @@ int frame_parse(struct frame *f, const void *data, size_t len)
 		return -EBADMSG;
 	memcpy(f->dst, d, 6);
 	memcpy(f->src, d + 6, 6);
-	f->ethertype = get16(d + 12);
+	f->ethertype = get_be16(d + 12);
 	while (f->ethertype == ETHERTYPE_VLAN_ || f->ethertype == ETHERTYPE_QINQ_) {
 		if (len - f->l3_off < 4)
 			return -EBADMSG;
 		if (!tagged)
-			f->vlan = get16(d + f->l3_off) & 0xfff;
+			f->vlan = get_be16(d + f->l3_off) & 0xfff;
 		tagged = true;
-		f->ethertype = get16(d + f->l3_off + 2);
+		f->ethertype = get_be16(d + f->l3_off + 2);
 		f->l3_off += 4;
 	}
 	return 0;
@@ -301,7 +293,7 @@ int arp_parse(struct arp *a, const void *data, size_t len)
 
 	if (len < 28 || memcmp(d, ethernet_ip4, sizeof(ethernet_ip4)) != 0)
 		return -EBADMSG;
-	a->op = get16(d + 6);
+	a->op = get_be16(d + 6);
 	memcpy(a->sender_mac, d + 8, 6);
 	set_ip4(&a->sender, d + 14);
 	memcpy(a->target_mac, d + 18, 6);

@@ -2,6 +2,7 @@
 /* Reassembly: a flow table of datagrams, their bytes in blocks of one pool, a bit for 8 bytes. */
 #include "proxy/reasm.h"
 
+#include "base/bytes.h"
 #include "proxy/flow.h"
 
 #include <assert.h>
@@ -37,12 +38,6 @@ struct reasm {
 	uint32_t *free_blocks, free_count, block_count;
 	uint8_t whole[HEADER_MAX + DATAGRAM_BYTES];
 };
-
-static void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
 
 int reasm_new(struct reasm **out, uint32_t max_datagrams, uint64_t max_bytes, uint64_t seed)
 {
@@ -225,14 +220,14 @@ static void complete_ip4_header(uint8_t *h, uint32_t header_len, uint32_t total)
 {
 	uint32_t sum = 0;
 
-	put16(h + 2, total);
+	put_be16(h + 2, (uint16_t)total);
 	h[6] &= 0xc0; /* "don't fragment" stays as it was */
 	h[7] = 0;
-	put16(h + 10, 0);
+	put_be16(h + 10, 0);
 	for (uint32_t i = 0; i < header_len; i += 2)
-		sum += (uint32_t)h[i] << 8 | h[i + 1];
+		sum += get_be16(h + i);
 	sum = (sum & 0xffff) + (sum >> 16);
-	put16(h + 10, ~(sum + (sum >> 16)));
+	put_be16(h + 10, (uint16_t) ~(sum + (sum >> 16)));
 }
 
 /* Header and blocks into r->whole; false when the packet would be longer than any can be. */
@@ -248,7 +243,7 @@ static bool assemble(struct reasm *r, const struct datagram *d, uint32_t *len)
 		       r->pool + (size_t)(d->blocks[at / REASM_BLOCK] - 1) * REASM_BLOCK,
 		       MIN(d->end - at, REASM_BLOCK));
 	if (fixed)
-		put16(r->whole + 4, total - fixed);
+		put_be16(r->whole + 4, (uint16_t)(total - fixed));
 	else
 		complete_ip4_header(r->whole, d->header_len, total);
 	*len = total;

@@ -2,6 +2,7 @@
 /* Numbers of TCP segments changed in place, and checksums of what was changed. */
 #include "proxy/rewrite.h"
 
+#include "base/bytes.h"
 #include "base/util.h"
 
 enum {
@@ -19,11 +20,6 @@ struct edit {
 	bool changed;
 };
 
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 static uint16_t fold(uint64_t sum)
 {
 	while (sum >> 16)
@@ -34,7 +30,7 @@ static uint16_t fold(uint64_t sum)
 /* Options stand at any offset, so the sum is made of bytes: those at even places count 256-fold. */
 static void add32(struct edit *e, uint32_t off, uint32_t delta)
 {
-	uint32_t value = get32(e->l4 + off) + delta;
+	uint32_t value = get_be32(e->l4 + off) + delta;
 
 	if (!delta)
 		return;
@@ -57,10 +53,8 @@ static bool finish(struct edit *e, bool partial)
 
 	if (!e->changed || partial)
 		return e->changed;
-	sum = fold((uint64_t)(uint16_t) ~(field[0] << 8 | field[1]) + e->sum);
-	sum = (uint16_t)~sum;
-	field[0] = (uint8_t)(sum >> 8);
-	field[1] = (uint8_t)sum;
+	sum = fold((uint64_t)(uint16_t)~get_be16(field) + e->sum);
+	put_be16(field, (uint16_t)~sum);
 	return true;
 }
 
@@ -99,7 +93,7 @@ static uint64_t sum_bytes(const uint8_t *p, size_t len)
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i + 1 < len; i += 2)
-		sum += (uint32_t)(p[i] << 8 | p[i + 1]);
+		sum += get_be16(p + i);
 	if (len % 2)
 		sum += (uint32_t)p[len - 1] << 8;
 	return sum;

@@ -2,6 +2,7 @@
 /* The secondary's receiving thread: every frame is checked before it touches the replica. */
 #include "colod/checkpoint/rx.h"
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -132,7 +133,7 @@ static int receive_hashes(struct rx *rx, uint32_t length, struct err *e)
 		return err_errno(e, ENOMEM, "verify");
 	r = read_bytes(rx, rx->replica->page_hashes + h.first, 8ul * h.count, e);
 	for (uint64_t i = h.first; !r && i < h.first + h.count; i++)
-		rx->replica->page_hashes[i] = wire_get_u64((uint8_t *)&rx->replica->page_hashes[i]);
+		rx->replica->page_hashes[i] = get_be64((uint8_t *)&rx->replica->page_hashes[i]);
 	return r;
 }
 
@@ -143,7 +144,7 @@ static int receive_devices(struct rx *rx, uint32_t length, struct err *e)
 	int r = read_bytes(rx, head, sizeof(head), e);
 
 	if (!r)
-		r = check_epoch(rx, wire_get_u64(head), "DEVICES", e);
+		r = check_epoch(rx, get_be64(head), "DEVICES", e);
 	if (r)
 		return r;
 	if (bytes > rx->replica->guest->vmstate_max_bytes)

@@ -3,6 +3,7 @@
  */
 #include "colod/checkpoint/tx-send.h"
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "colod/checkpoint/fingerprint.h"
@@ -132,7 +133,7 @@ static int send_hashes(struct tx *tx, struct err *e)
 
 		h.count = (uint32_t)MIN(npages - h.first, WIRE_HASHES_MAX);
 		for (uint32_t i = 0; i < h.count; i++)
-			wire_put_u64(body + 8 * i, tx->page_hashes[h.first + i]);
+			put_be64(body + 8 * i, tx->page_hashes[h.first + i]);
 		iov[0] = (struct iovec){head, wire_encode_hashes_head(&h, head)};
 		iov[1] = (struct iovec){body, 8ull * h.count};
 		r = write_iov(tx, iov, 2, e);
@@ -156,7 +157,7 @@ static int send_devices(struct tx *tx, uint64_t bytes, struct err *e)
 	if (map == MAP_FAILED)
 		return err_errno(e, errno, "cannot map the device state");
 	wire_encode_header(head, WIRE_DEVICES, (uint32_t)(WIRE_DEVICES_HEAD_BYTES + bytes));
-	wire_put_u64(head + WIRE_HEADER_BYTES, tx->epoch);
+	put_be64(head + WIRE_HEADER_BYTES, tx->epoch);
 	XXH3_64bits_update(tx->hash, map, bytes);
 	iov[1].iov_base = map;
 	r = write_iov(tx, iov, 2, e);

@@ -3,7 +3,8 @@
  */
 #include "colod/core/wire.h"
 
-#include <endian.h>
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -42,34 +43,6 @@ static const struct {
 	[WIRE_DEVICES] = {"DEVICES", F_BULK},
 	[WIRE_HASHES] = {"HASHES", F_BULK},
 };
-
-void wire_put_u32(uint8_t *p, uint32_t v)
-{
-	v = htobe32(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-void wire_put_u64(uint8_t *p, uint64_t v)
-{
-	v = htobe64(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-uint32_t wire_get_u32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be32toh(v);
-}
-
-uint64_t wire_get_u64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be64toh(v);
-}
 
 /*
  * A cursor over a payload. With @encode it writes the members' values, else it reads into them, so
@@ -111,9 +84,9 @@ static void field_u32(struct cursor *c, uint32_t *v)
 	if (!p)
 		return;
 	if (c->encode)
-		wire_put_u32(p, *v);
+		put_be32(p, *v);
 	else
-		*v = wire_get_u32(p);
+		*v = get_be32(p);
 }
 
 static void field_u64(struct cursor *c, uint64_t *v)
@@ -123,9 +96,9 @@ static void field_u64(struct cursor *c, uint64_t *v)
 	if (!p)
 		return;
 	if (c->encode)
-		wire_put_u64(p, *v);
+		put_be64(p, *v);
 	else
-		*v = wire_get_u64(p);
+		*v = get_be64(p);
 }
 
 /* Strings: u32 length, then the bytes; a longer one than @size - 1 or one with a NUL is malformed.
@@ -205,9 +178,9 @@ const char *wire_type_name(uint16_t type)
 
 void wire_encode_header(uint8_t *buf, enum wire_type type, uint32_t length)
 {
-	wire_put_u32(buf, WIRE_MAGIC);
-	wire_put_u32(buf + 4, WIRE_VERSION << 16 | type);
-	wire_put_u32(buf + 8, length);
+	put_be32(buf, WIRE_MAGIC);
+	put_be32(buf + 4, WIRE_VERSION << 16 | type);
+	put_be32(buf + 8, length);
 }
 
 size_t wire_encode(const struct wire_msg *m, uint8_t *buf)
@@ -241,9 +214,9 @@ static bool length_fits(uint16_t type, uint32_t len)
 
 int wire_decode_header(struct wire_header *h, const uint8_t *buf, struct err *e)
 {
-	uint32_t word = wire_get_u32(buf + 4);
+	uint32_t word = get_be32(buf + 4);
 
-	if (wire_get_u32(buf) != WIRE_MAGIC)
+	if (get_be32(buf) != WIRE_MAGIC)
 		return err_set(
 			e, EPROTO,
 			"peer does not speak colod's protocol (first bytes %02x %02x %02x %02x)",
@@ -254,7 +227,7 @@ int wire_decode_header(struct wire_header *h, const uint8_t *buf, struct err *e)
 			       "same version on both hosts",
 			       word >> 16, WIRE_VERSION);
 	h->type = (uint16_t)word;
-	h->length = wire_get_u32(buf + 8);
+	h->length = get_be32(buf + 8);
 	if (h->type >= WIRE_TYPE_COUNT || !types[h->type].name)
 		return err_set(e, EPROTO, "peer sent a message of unknown type %u", h->type);
 	if (!length_fits(h->type, h->length))

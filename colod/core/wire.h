@@ -125,10 +125,4 @@ bool wire_is_bulk_frame(uint16_t type);
 
 const char *wire_type_name(uint16_t type);
 
-/* Big-endian numbers at unaligned places. */
-void wire_put_u32(uint8_t *p, uint32_t v);
-void wire_put_u64(uint8_t *p, uint64_t v);
-uint32_t wire_get_u32(const uint8_t *p);
-uint64_t wire_get_u64(const uint8_t *p);
-
 #endif

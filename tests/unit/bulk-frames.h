@@ -5,6 +5,7 @@
 
 #include "tests/unit/unit.h"
 
+#include "base/bytes.h"
 #include "colod/core/wire-bulk.h"
 
 #include <xxhash.h>
@@ -44,7 +45,7 @@ static inline void put_u32(struct frames *f, uint32_t v)
 {
 	uint8_t b[4];
 
-	wire_put_u32(b, v);
+	put_be32(b, v);
 	put(f, b, 4);
 }
 
@@ -52,7 +53,7 @@ static inline void put_u64(struct frames *f, uint64_t v)
 {
 	uint8_t b[8];
 
-	wire_put_u64(b, v);
+	put_be64(b, v);
 	put(f, b, 8);
 }
 
@@ -114,8 +115,8 @@ static inline void put_send(struct frames *f)
 {
 	uint8_t seal[12];
 
-	wire_put_u64(seal, f->send.epoch);
-	wire_put_u32(seal + 8, f->send.flags);
+	put_be64(seal, f->send.epoch);
+	put_be32(seal + 8, f->send.flags);
 	XXH3_64bits_update(f->hash, seal, sizeof(seal));
 	f->send.checksum = XXH3_64bits_digest(f->hash);
 	put_message(f, &f->send);

@@ -2,6 +2,7 @@
 /* Heads of the bulk frames: documented bytes, round trips, and that no length or page number is trusted. */
 #include "tests/unit/unit.h"
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "colod/core/wire-bulk.h"
 
@@ -134,11 +135,11 @@ static void a_count_beyond_the_frame_is_refused(void **state)
 	wire_encode_pages(&p, buf);
 	assert_int_equal(decode_pages(&got, buf, pages_length(&p), &e), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
-		wire_put_u32(buf + WIRE_HEADER_BYTES + 8, counts[i]);
+		put_be32(buf + WIRE_HEADER_BYTES + 8, counts[i]);
 		assert_int_equal(decode_pages(&got, buf, pages_length(&p), &e), -EPROTO);
 	}
 	/* The head alone bounds what is read next. */
-	wire_put_u32(buf + WIRE_HEADER_BYTES + 8, 64);
+	put_be32(buf + WIRE_HEADER_BYTES + 8, 64);
 	assert_int_equal(wire_decode_pages_head(&got, buf + WIRE_HEADER_BYTES, 12 + 8 * 64 - 1, &e),
 			 -EPROTO);
 	assert_int_equal(wire_decode_pages_head(&got, buf + WIRE_HEADER_BYTES, 12 + 8 * 64, &e), 0);

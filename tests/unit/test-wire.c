@@ -2,6 +2,7 @@
 /* Wire format: the bytes of docs/protocol.md, round trips, and that no broken input is taken or read past. */
 #include "tests/unit/unit.h"
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "colod/core/wire.h"
 
@@ -167,12 +168,12 @@ static void numbers_are_big_endian_at_any_address(void **state)
 
 	(void)state;
 	for (size_t at = 0; at < 8; at++) {
-		wire_put_u64(buf + at, 0x0123456789abcdef);
+		put_be64(buf + at, 0x0123456789abcdef);
 		assert_memory_equal(buf + at, "\x01\x23\x45\x67\x89\xab\xcd\xef", 8);
-		assert_true(wire_get_u64(buf + at) == 0x0123456789abcdef);
-		wire_put_u32(buf + at, 0xfedcba98);
+		assert_true(get_be64(buf + at) == 0x0123456789abcdef);
+		put_be32(buf + at, 0xfedcba98);
 		assert_memory_equal(buf + at, "\xfe\xdc\xba\x98", 4);
-		assert_int_equal(wire_get_u32(buf + at), 0xfedcba98);
+		assert_int_equal(get_be32(buf + at), 0xfedcba98);
 	}
 }
 
@@ -280,7 +281,7 @@ static void a_wrong_length_is_refused(void **state)
 
 			if (len == right)
 				continue;
-			wire_put_u32(buf + 8, len);
+			put_be32(buf + 8, len);
 			assert_int_equal(decode(&got, buf, len, &e), -EPROTO);
 			assert_non_null(strstr(err_msg(&e), s->name));
 		}
@@ -360,7 +361,7 @@ static int decode_text(const char *text, uint32_t len, uint32_t there, struct er
 	struct wire_msg m;
 
 	wire_encode_header(buf, WIRE_REJECT, 4 + there);
-	wire_put_u32(buf + WIRE_HEADER_BYTES, len);
+	put_be32(buf + WIRE_HEADER_BYTES, len);
 	memcpy(buf + WIRE_HEADER_BYTES + 4, text, there);
 	return decode(&m, buf, 4 + there, e);
 }
@@ -406,9 +407,9 @@ static int decode_header(uint32_t magic, uint32_t version, uint32_t type, uint32
 	uint8_t buf[WIRE_HEADER_BYTES];
 	struct wire_header h;
 
-	wire_put_u32(buf, magic);
-	wire_put_u32(buf + 4, version << 16 | type);
-	wire_put_u32(buf + 8, length);
+	put_be32(buf, magic);
+	put_be32(buf + 4, version << 16 | type);
+	put_be32(buf + 8, length);
 	return wire_decode_header(&h, buf, e);
 }
 
