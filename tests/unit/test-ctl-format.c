@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Answers of the daemon as text: status, the live view, verify and its exit status, units. */
 #include "base/util.h"
-#include "colo-ctl/format.h"
 #include "colo-ctl/units.h"
 #include "colo-ctl/watch.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/ctl-printed.h"
 
 static const char full_status[] =
 	"{\"ok\":true,\"name\":\"vm1\",\"role\":\"primary\",\"state\":\"colo\",\"mode\":"
@@ -51,37 +44,6 @@ static const char full_text[] =
 	"qemu          7.2.22, process 4711, pc-q35-7.2, tcg\n"
 	"memory        512 MiB, tracked by pagemap-scan\n"
 	"last error    peer:  [31mgone \n";
-
-static struct json_object *json(const char *text)
-{
-	struct json_object *o = json_tokener_parse(text);
-
-	assert_non_null(o);
-	return o;
-}
-
-/* What @cmd prints for @answer; the caller frees it. */
-static char *printed(enum ctl_cmd cmd, const char *answer)
-{
-	struct ctl_options o = {.cmd = cmd, .args = {"period_ms", "50"}};
-	struct json_object *j = json(answer);
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	format_answer(out, &o, j);
-	fclose(out);
-	json_object_put(j);
-	return text;
-}
-
-static void expect_printed(enum ctl_cmd cmd, const char *answer, const char *want)
-{
-	char *text = printed(cmd, answer);
-
-	assert_string_equal(text, want);
-	free(text);
-}
 
 static void a_full_status_is_printed_aligned_and_without_control_characters(void **state)
 {

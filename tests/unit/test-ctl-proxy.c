@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What colo-ctl says about packets: the status of the proxy, flows, mismatches, capture files. */
 #include "colo-ctl/format-proxy.h"
-#include "colo-ctl/format.h"
 #include "colo-ctl/pcap.h"
 #include "colo-ctl/watch.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/ctl-printed.h"
 
 static const char proxy_status[] =
 	"{\"ok\":true,\"state\":\"colo\",\"role\":\"primary\",\"mode\":\"auto\",\"proxy\":{"
@@ -46,37 +45,6 @@ static const char proxy_text[] =
 	"\"000102030405060708090a0b0c0d0e0f41424344\",\"packet\":\"450000\"},"                     \
 	"\"secondary\":{\"len\":1499,\"context_at\":16,\"context\":"                               \
 	"\"000102030405060708090a0b0c0d0e0f41FF4344\",\"packet\":\"4501\"}}"
-
-static struct json_object *json(const char *text)
-{
-	struct json_object *o = json_tokener_parse(text);
-
-	assert_non_null(o);
-	return o;
-}
-
-/* What @cmd prints for @answer; the caller frees it. */
-static char *printed(enum ctl_cmd cmd, const char *answer)
-{
-	struct ctl_options o = {.cmd = cmd};
-	struct json_object *j = json(answer);
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	format_answer(out, &o, j);
-	fclose(out);
-	json_object_put(j);
-	return text;
-}
-
-static void expect_printed(enum ctl_cmd cmd, const char *answer, const char *want)
-{
-	char *text = printed(cmd, answer);
-
-	assert_string_equal(text, want);
-	free(text);
-}
 
 static void the_proxys_status_is_part_of_the_status(void **state)
 {
