@@ -11,8 +11,6 @@
 
 #define IP4_BITS 96 /* of ::ffff:0:0/96 */
 
-static const uint8_t ip4_prefix[12] = {[10] = 0xff, [11] = 0xff};
-
 /* Take the next word of *text into @word. 0, -ENOENT at the end, -EINVAL when it is too long. */
 static int next_word(const char **text, char word[WORD_MAX], struct err *e)
 {
@@ -74,12 +72,16 @@ static int parse_proto(struct bypass_rule *r, const char *value, struct err *e)
 /* IPv4 with 96 bits before it, so that all addresses are of one kind. */
 static int parse_address(struct ip_addr *a, const char *text, unsigned *offset)
 {
+	uint8_t ip4[4];
+
 	*offset = 0;
 	if (inet_pton(AF_INET6, text, a->b) == 1)
 		return 0;
 	*offset = IP4_BITS;
-	memcpy(a->b, ip4_prefix, sizeof(ip4_prefix));
-	return inet_pton(AF_INET, text, a->b + sizeof(ip4_prefix)) == 1 ? 0 : -EINVAL;
+	if (inet_pton(AF_INET, text, ip4) != 1)
+		return -EINVAL;
+	ip_addr_set_ip4(a, ip4);
+	return 0;
 }
 
 /* Whether the first @bits of both are the same. */

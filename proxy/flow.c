@@ -40,9 +40,8 @@ void flow_key_in(struct flow_key *k, const struct pkt *p, uint8_t nic)
 static void endpoint_text(const struct flow_key *k, const struct ip_addr *a, uint16_t port,
 			  char out[ENDPOINT_MAX])
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	bool ports = k->proto == IPPROTO_TCP || k->proto == IPPROTO_UDP;
-	bool ip4 = !memcmp(a->b, mapped, sizeof(mapped));
+	bool ip4 = ip_addr_is_ip4(a);
 	char text[INET6_ADDRSTRLEN] = "?";
 
 	inet_ntop(ip4 ? AF_INET : AF_INET6, a->b + (ip4 ? 12 : 0), text, sizeof(text));

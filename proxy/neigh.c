@@ -31,18 +31,11 @@ struct nd {
 	const uint8_t *mac;
 };
 
-static bool is_ip4(const struct ip_addr *a)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	return !memcmp(a->b, mapped, sizeof(mapped));
-}
-
 static bool is_host(const struct ip_addr *a)
 {
 	static const struct ip_addr none;
 
-	if (is_ip4(a))
+	if (ip_addr_is_ip4(a))
 		return memcmp(a->b + 12, none.b, 4) != 0 && a->b[12] < 224;
 	return memcmp(a, &none, sizeof(none)) != 0 && a->b[0] != 0xff;
 }
@@ -380,7 +373,7 @@ size_t neigh_announcement(const struct neigh *n, unsigned i, uint8_t frame[NEIGH
 	if (i == n->own_count)
 		return announce_rarp(n, frame);
 	e = &n->own[i];
-	if (is_ip4(&e->addr)) {
+	if (ip_addr_is_ip4(&e->addr)) {
 		at = put_announcement(frame, mac_all, e->mac, e->vlan, ETHERTYPE_ARP_);
 		put_arp(frame + at, ARP_REQUEST, e->mac, e->addr.b + 12, mac_none, e->addr.b + 12);
 		return pad(frame, at + ARP_BYTES);

@@ -19,11 +19,18 @@
 /* More extension headers than anybody sends; also keeps every TCP header below offset 64 K. */
 #define IP6_EXT_MAX 16
 
-static void set_ip4(struct ip_addr *a, const uint8_t *p)
+/* RFC 4291, 2.5.5.2 */
+static const uint8_t ip4_mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+void ip_addr_set_ip4(struct ip_addr *a, const uint8_t *ip4)
 {
-	memset(a->b, 0, 10);
-	a->b[10] = a->b[11] = 0xff;
-	memcpy(a->b + 12, p, 4);
+	memcpy(a->b, ip4_mapped, sizeof(ip4_mapped));
+	memcpy(a->b + sizeof(ip4_mapped), ip4, 4);
+}
+
+bool ip_addr_is_ip4(const struct ip_addr *a)
+{
+	return !memcmp(a->b, ip4_mapped, sizeof(ip4_mapped));
 }
 
 /* Nothing that was found so far counts, but how far the packet reaches. */
@@ -171,8 +178,8 @@ static void parse_ip4(struct pkt *p)
 	p->len = total;
 	p->l4_off = header;
 	p->proto = h[9];
-	set_ip4(&p->src, h + 12);
-	set_ip4(&p->dst, h + 16);
+	ip_addr_set_ip4(&p->src, h + 12);
+	ip_addr_set_ip4(&p->dst, h + 16);
 	frag = get_be16(h + 6);
 	p->frag_off = (frag & 0x1fffu) * 8;
 	p->frag_more = frag & 0x2000;
@@ -295,8 +302,8 @@ int arp_parse(struct arp *a, const void *data, size_t len)
 		return -EBADMSG;
 	a->op = get_be16(d + 6);
 	memcpy(a->sender_mac, d + 8, 6);
-	set_ip4(&a->sender, d + 14);
+	ip_addr_set_ip4(&a->sender, d + 14);
 	memcpy(a->target_mac, d + 18, 6);
-	set_ip4(&a->target, d + 24);
+	ip_addr_set_ip4(&a->target, d + 24);
 	return 0;
 }

@@ -34,6 +34,12 @@ struct ip_addr {
 	uint8_t b[16];
 };
 
+/** ip_addr_set_ip4() - the address of which an IPv4 header has the four bytes at @ip4. */
+void ip_addr_set_ip4(struct ip_addr *a, const uint8_t *ip4);
+
+/** ip_addr_is_ip4() - then its last four bytes are those of an IPv4 header. */
+bool ip_addr_is_ip4(const struct ip_addr *a);
+
 /**
  * struct pkt - one IP packet, as pkt_parse_ip() understood it; @data is borrowed
  * @len:      without link-layer padding behind the packet

@@ -64,22 +64,11 @@ static int set_mac(struct config_nic *nic, const char *value, struct err *e)
 	return 0;
 }
 
-static int replace(char **field, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*field);
-	*field = copy;
-	return 0;
-}
-
 static int set_model(struct config_nic *nic, const char *value, struct err *e)
 {
 	if (!isalnum((unsigned char)*value) || strspn(value, CONFIG_ALNUM "._-") != strlen(value))
 		return err_set(e, EINVAL, "is not the name of a QEMU device");
-	return replace(&nic->model, value);
+	return value_replace(&nic->model, value);
 }
 
 static int set_mtu(struct config_nic *nic, const char *value, struct err *e)
@@ -122,7 +111,7 @@ static int set_device(struct config_nic *nic, const char *value, struct err *e)
 			return r;
 		p += len;
 		if (!*p)
-			return replace(&nic->extra, value);
+			return value_replace(&nic->extra, value);
 	}
 }
 
@@ -197,7 +186,7 @@ static int parse_nic(struct config_nic *nic, const char *value, struct err *e)
 	int r = words_split(&words, value, e);
 
 	if (!r)
-		r = replace(&nic->model, "virtio-net-pci");
+		r = value_replace(&nic->model, "virtio-net-pci");
 	for (char **w = words; !r && *w; w++)
 		r = set_word(nic, *w, &seen, e);
 	return r ? r : check_whole(nic, seen, e);

@@ -109,7 +109,7 @@ int value_endpoint(const struct config_key *k, void *field, const char *value, s
 	return 0;
 }
 
-static int replace(char **field, const char *value)
+int value_replace(char **field, const char *value)
 {
 	char *copy = strdup(value);
 
@@ -125,7 +125,7 @@ int value_string(const struct config_key *k, void *field, const char *value, str
 	(void)k;
 	if (strpbrk(value, " \t"))
 		return err_set(e, EINVAL, "contains a blank");
-	return replace(field, value);
+	return value_replace(field, value);
 }
 
 int value_path(const struct config_key *k, void *field, const char *value, struct err *e)
@@ -133,7 +133,7 @@ int value_path(const struct config_key *k, void *field, const char *value, struc
 	(void)k;
 	if (*value != '/')
 		return err_set(e, EINVAL, "does not begin with /");
-	return replace(field, value);
+	return value_replace(field, value);
 }
 
 /* Lines add up; the quoting is checked now, while the line number is known. */

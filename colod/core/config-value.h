@@ -47,6 +47,9 @@ struct config_key {
 	const char *accepts;
 };
 
+/** value_replace() - a copy of @value instead of *field, which is freed. 0 or -ENOMEM. */
+int value_replace(char **field, const char *value);
+
 int value_name(const struct config_key *k, void *field, const char *value, struct err *e);
 int value_endpoint(const struct config_key *k, void *field, const char *value, struct err *e);
 int value_string(const struct config_key *k, void *field, const char *value, struct err *e);

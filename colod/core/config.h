@@ -34,6 +34,10 @@ enum netfilter_kind {
 	NETFILTER_IPTABLES,
 };
 
+/* A MAC address in the usual notation, 17 characters. */
+#define MAC_FMT     "%02x:%02x:%02x:%02x:%02x:%02x"
+#define MAC_ARGS(m) (m)[0], (m)[1], (m)[2], (m)[3], (m)[4], (m)[5]
+
 /**
  * struct config_nic - one network card of the guest
  * @tap:    this host's tap

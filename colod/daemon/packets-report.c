@@ -3,25 +3,11 @@
 #include "colod/daemon/daemon-priv.h"
 
 #include "base/cleanup.h"
+#include "colod/daemon/json.h"
 
 #include <arpa/inet.h>
 #include <string.h>
 #include <time.h>
-
-static void add(struct json_object *o, const char *key, struct json_object *v)
-{
-	json_object_object_add(o, key, v);
-}
-
-static void add_num(struct json_object *o, const char *key, uint64_t v)
-{
-	add(o, key, json_object_new_uint64(v));
-}
-
-static void add_str(struct json_object *o, const char *key, const char *v)
-{
-	add(o, key, json_object_new_string(v));
-}
 
 static struct json_object *released_by(const struct compare_stats *c)
 {
@@ -59,7 +45,7 @@ static struct json_object *automatic(const struct daemon *d)
 	add_num(o, "forced", a->forced);
 	add_num(o, "probe_ms", a->probe_us / USEC_PER_MSEC);
 	add_num(o, "switches", a->switches);
-	add(o, "why", a->why ? json_object_new_string(a->why) : NULL);
+	add_str(o, "why", a->why);
 	return o;
 }
 
@@ -69,15 +55,13 @@ static struct json_object *nics(const struct daemon *d, const struct proxy_statu
 
 	for (unsigned i = 0; i < s->nic_count; i++) {
 		const struct proxy_nic_status *n = &s->nics[i];
-		const uint8_t *m = d->config->nics[i].mac;
 		struct json_object *o = json_object_new_object();
 		char mac[18];
 
-		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
-			 m[4], m[5]);
+		snprintf(mac, sizeof(mac), MAC_FMT, MAC_ARGS(d->config->nics[i].mac));
 		add_str(o, "tap", n->tap);
-		add(o, "bridge", n->bridge[0] ? json_object_new_string(n->bridge) : NULL);
-		add(o, "joined", json_object_new_boolean(n->joined));
+		add_str(o, "bridge", n->bridge[0] ? n->bridge : NULL);
+		add_bool(o, "joined", n->joined);
 		add_str(o, "mac", mac);
 		add_num(o, "frames_in", n->frames_in);
 		add_num(o, "frames_out", n->frames_out);
@@ -125,8 +109,7 @@ struct json_object *daemon_proxy_status(struct daemon *d)
 static void add_endpoint(struct json_object *o, const char *key, const struct ip_addr *a,
 			 uint16_t port)
 {
-	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
-	bool is_v4 = !memcmp(a->b, v4, sizeof(v4));
+	bool is_v4 = ip_addr_is_ip4(a);
 	char addr[INET6_ADDRSTRLEN], text[INET6_ADDRSTRLEN + 10];
 
 	inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? a->b + 12 : a->b, addr, sizeof(addr));

@@ -25,12 +25,9 @@ static void nics_text(const struct config *c, char *buf, size_t size)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < c->nic_count && n < size; i++) {
-		const uint8_t *m = c->nics[i].mac;
-
-		n += (size_t)snprintf(buf + n, size - n, "%s%02x:%02x:%02x:%02x:%02x:%02x",
-				      i ? " " : "", m[0], m[1], m[2], m[3], m[4], m[5]);
-	}
+	for (unsigned i = 0; i < c->nic_count && n < size; i++)
+		n += (size_t)snprintf(buf + n, size - n, "%s" MAC_FMT, i ? " " : "",
+				      MAC_ARGS(c->nics[i].mac));
 }
 
 static void on_hello(void *arg, struct wire_hello *h)

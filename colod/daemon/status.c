@@ -1,26 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The daemon's state as JSON, for colo-ctl status. */
 #include "colod/daemon/daemon-priv.h"
-
-static void add(struct json_object *o, const char *key, struct json_object *v)
-{
-	json_object_object_add(o, key, v);
-}
-
-static void add_str(struct json_object *o, const char *key, const char *v)
-{
-	add(o, key, json_object_new_string(v));
-}
-
-static void add_num(struct json_object *o, const char *key, uint64_t v)
-{
-	add(o, key, json_object_new_uint64(v));
-}
-
-static void add_bool(struct json_object *o, const char *key, bool v)
-{
-	add(o, key, json_object_new_boolean(v));
-}
+#include "colod/daemon/json.h"
 
 static struct json_object *quantiles(const struct quantile *q, bool with_last)
 {
@@ -153,7 +134,7 @@ struct json_object *daemon_status(struct daemon *d)
 	add_num(o, "memory_bytes", c->memory_bytes);
 	add_num(o, "memory_page_bytes", c->memory_page_bytes);
 	add_bool(o, "run_secondary", c->run_secondary);
-	add(o, "last_error", d->last_err.code ? json_object_new_string(d->last_err.msg) : NULL);
+	add_str(o, "last_error", d->last_err.code ? d->last_err.msg : NULL);
 	return o;
 }
 

@@ -179,17 +179,14 @@ static void add_control(struct builder *b, const struct qemu_fds *fds)
  */
 static void add_nic(struct builder *b, unsigned i, const struct config_nic *nic, int tap)
 {
-	const uint8_t *m = nic->mac;
 	char mtu[24] = "";
 
 	if (nic->mtu)
 		snprintf(mtu, sizeof(mtu), ",host_mtu=%u", nic->mtu);
 	add_option(b, "-netdev", "tap,id=colod-net%u,fd=%d,vhost=off", i, tap);
-	add_option(b, "-device",
-		   "%s,netdev=colod-net%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,id=colod-nic%u%s,"
-		   "romfile=%s%s",
-		   nic->model, i, m[0], m[1], m[2], m[3], m[4], m[5], i, mtu, nic->extra ? "," : "",
-		   nic->extra ?: "");
+	add_option(
+		b, "-device", "%s,netdev=colod-net%u,mac=" MAC_FMT ",id=colod-nic%u%s,romfile=%s%s",
+		nic->model, i, MAC_ARGS(nic->mac), i, mtu, nic->extra ? "," : "", nic->extra ?: "");
 }
 
 static void add_nics(struct builder *b, const struct config *c, const struct qemu_fds *fds)
