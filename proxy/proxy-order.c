@@ -54,10 +54,9 @@ static void attach_secondary(struct proxy *p, struct proxy_call *c)
 	proxy_tell(p, TALE_LOST, 0, err_msg(&e));
 }
 
-/* Released before the rules go, else younger packets would overtake those that wait. */
+/* The rules stay until the guest is silent: else younger packets would overtake those that wait. */
 static void pass(struct proxy *p)
 {
-	bool rewrites = proxy_rewrites(p);
 	struct err e = {};
 	bool joined = p->ports[0].joined;
 
@@ -73,8 +72,6 @@ static void pass(struct proxy *p)
 		p->announced = 0;
 		ports_announce(p);
 	}
-	if (!rewrites && ports_set_rules(p, RULES_OFF, false, &e))
-		complain(p, &e);
 }
 
 /* What the guest got is told to the end; what it sent and nobody released is never heard. */
@@ -134,12 +131,26 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 	}
 }
 
+static bool was_silent(struct proxy *p)
+{
+	bool silent = true;
+
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct port *o = &p->ports[i];
+
+		silent &= o->frames_out == o->frames_out_before;
+		o->frames_out_before = o->frames_out;
+	}
+	return silent;
+}
+
 void proxy_housekeeping(struct proxy *p)
 {
+	bool silent = was_silent(p);
 	struct err e = {};
 
 	replica_net_tick(p->replica, clock_now_us());
-	if (proxy_rewrites(p) || (p->side != SIDE_PASS && p->side != SIDE_PRIMARY))
+	if (proxy_rewrites(p) || !silent || (p->side != SIDE_PASS && p->side != SIDE_PRIMARY))
 		return;
 	if (ports_set_rules(p, p->side == SIDE_PASS ? RULES_OFF : RULES_QUEUE, false, &e))
 		complain(p, &e);

@@ -65,7 +65,12 @@ const struct compare_ops proxy_compare_ops = {
 	.note = on_note,
 };
 
-/* ---- the guest's output ---- */
+/*
+ * ---- the guest's output ----
+ *
+ * VLAN tags are left out of the flows' keys, here and on the secondary: under iptables the kernel
+ * does not tell them. Two VLANs with the same addresses and ports would share a flow, and differ.
+ */
 
 bool proxy_rewrites(const struct proxy *p)
 {
@@ -73,13 +78,13 @@ bool proxy_rewrites(const struct proxy *p)
 }
 
 /* The kernel completes super-frames when it cuts them; to anything else it does not look again. */
-void rewritten_checksum(const struct nfqueue_packet *n, uint8_t *data, uint16_t vlan)
+void rewritten_checksum(const struct nfqueue_packet *n, uint8_t *data)
 {
 	struct pkt pkt;
 
 	if (!n->csum_partial || n->gso)
 		return;
-	pkt_parse_ip(&pkt, data, n->len, vlan);
+	pkt_parse_ip(&pkt, data, n->len, 0);
 	l4_checksum_fill(data, &pkt);
 }
 
@@ -95,7 +100,7 @@ static bool keep_rewritten(struct port *o, const struct nfqueue_packet *n, const
 	if (!rewrites_out(replica_net_rewrites(p->replica), o->nic, p->scratch, pkt,
 			  n->csum_partial, clock_now_us()))
 		return true;
-	rewritten_checksum(n, p->scratch, pkt->vlan);
+	rewritten_checksum(n, p->scratch);
 	k = framebuf_add(&p->rewritten, p->scratch, n->len, NULL, 0);
 	if (!k)
 		return false;
@@ -116,7 +121,7 @@ static void on_packet(void *arg, const struct nfqueue_packet *n)
 		return;
 	}
 	o->frames_out++;
-	pkt_parse_ip(&pkt, n->data, n->len, n->vlan_known ? n->vlan & 0xfff : 0);
+	pkt_parse_ip(&pkt, n->data, n->len, 0);
 	if (proxy_rewrites(p) && !keep_rewritten(o, n, &pkt)) {
 		nfqueue_drop(o->out, n->id); /* no room: as if the network had lost it */
 		return;
@@ -176,7 +181,7 @@ static void learn(struct port *o, const uint8_t *data, size_t len)
 	neigh_learn_in(neigh, frame, n);
 	if (frame_parse(&f, frame, n) || memcmp(f.dst, neigh->mac, 6) || !frame_is_ip(&f))
 		return;
-	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, f.vlan);
+	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, 0);
 	compare_inbound(o->proxy->compare, o->nic, &pkt, clock_now_us());
 	if (pkt.kind != PKT_OPAQUE)
 		neigh_learn_own(neigh, &pkt.dst, f.vlan);
@@ -353,13 +358,10 @@ static void on_output_of_secondary(struct proxy *p, const struct chan_msg *m)
 	size_t n = m->payload_len - CHAN_VNET_BYTES;
 	struct frame f;
 	struct pkt pkt;
-	uint16_t vlan;
 
 	if (frame_parse(&f, frame, n) || !frame_is_ip(&f))
 		return;
-	/* Under iptables the kernel does not tell the primary's tags. */
-	vlan = p->rules.kind == RULES_NFT ? f.vlan : 0;
-	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, vlan);
+	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, 0);
 	compare_secondary(p->compare, m->nic, m->number, &pkt, clock_now_us());
 }
 

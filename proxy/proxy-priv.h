@@ -57,7 +57,8 @@ struct port {
 	uint64_t mirrored;            /* number of the last frame that was mirrored */
 	uint64_t mark, read_at_close; /* at the last close */
 	uint64_t mirrored_at_us[ARRIVALS];
-	uint64_t lost, overruns; /* already told */
+	uint64_t frames_out_before; /* at the last housekeeping */
+	uint64_t lost, overruns;    /* already told */
 	uint64_t frames_in, frames_out, inject_failed;
 	unsigned own_told;
 };
@@ -162,7 +163,7 @@ extern const struct compare_ops proxy_compare_ops;
 bool proxy_rewrites(const struct proxy *p);
 
 /* Complete the checksum of a packet that was changed, if nobody else will. */
-void rewritten_checksum(const struct nfqueue_packet *n, uint8_t *data, uint16_t vlan);
+void rewritten_checksum(const struct nfqueue_packet *n, uint8_t *data);
 int primary_side_enter(struct proxy *p, struct err *e);
 void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t stop_at_us);
 void primary_side_commit(struct proxy *p, uint64_t epoch);

@@ -120,7 +120,7 @@ static void on_inbound(void *arg, const struct nfqueue_packet *n)
 	struct proxy *p = o->proxy;
 	struct pkt pkt;
 
-	pkt_parse_ip(&pkt, n->data, n->len, n->vlan_known ? n->vlan & 0xfff : 0);
+	pkt_parse_ip(&pkt, n->data, n->len, 0);
 	memcpy(p->scratch, n->data, n->len);
 	if (n->len < n->full_len ||
 	    !rewrites_in(replica_net_rewrites(p->replica), o->nic, p->scratch, &pkt,
@@ -128,7 +128,7 @@ static void on_inbound(void *arg, const struct nfqueue_packet *n)
 		nfqueue_accept(o->in, n->id);
 		return;
 	}
-	rewritten_checksum(n, p->scratch, pkt.vlan);
+	rewritten_checksum(n, p->scratch);
 	nfqueue_accept_mangled(o->in, n->id, p->scratch, n->len);
 }
 

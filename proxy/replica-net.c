@@ -91,7 +91,7 @@ static void view_frame(struct view *v, const uint8_t *data, size_t len)
 	v->is_ip = frame_is_ip(&f);
 	v->l3 = REPLICA_VNET_BYTES + f.l3_off;
 	if (v->is_ip)
-		pkt_parse_ip(&v->p, data + v->l3, len - v->l3, f.vlan);
+		pkt_parse_ip(&v->p, data + v->l3, len - v->l3, 0);
 }
 
 static bool is_usable(const struct replica_net *r, uint8_t nic, size_t len)
