@@ -283,6 +283,34 @@ static void a_reset_ends_the_rewriting_for_the_next_connection(void **state)
 	assert_segment(w, TCP_ACK, 90001, 124);
 }
 
+static void a_rewritten_connection_is_held_released_and_inherited_like_any_other(void **state)
+{
+	struct world *w = *state;
+	int fd[2];
+
+	take_over_connection(w);
+	order(w, &w->a, PROXY_SILENCE, 0, false);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	carry_out(w, &w->b,
+		  (struct proxy_call){.op = PROXY_ATTACH_PRIMARY, .epoch = 1, .fd = fd[0]});
+	carry_out(w, &w->a,
+		  (struct proxy_call){.op = PROXY_ATTACH_SECONDARY, .epoch = 1, .fd = fd[1]});
+	while (guest_take(w, &w->a))
+		;
+	checkpoint(w, &w->b, &w->a, 2, true);
+	guest_segment(w, &w->b, TCP_ACK, B_ISN + 16, C_ISN + 9, "once more");
+	await(w, held(&w->b) == 1);
+	client_expect_nothing(w, &w->b);
+	guest_segment(w, &w->a, TCP_ACK, B_ISN + 16, C_ISN + 9, "once more");
+	client_next(w, &w->b);
+	assert_segment(w, TCP_ACK, A_ISN + 16, C_ISN + 9);
+	order(w, &w->b, PROXY_DETACH, 0, false);
+	order(w, &w->a, PROXY_TAKE_OVER, 2, true);
+	guest_segment(w, &w->a, TCP_ACK, B_ISN + 25, C_ISN + 9, "the third");
+	client_next(w, &w->a);
+	assert_segment(w, TCP_ACK, A_ISN + 25, C_ISN + 9);
+}
+
 /* ---- a connection whose clocks differ (RFC 7323, 5.3) ---- */
 
 static void guest_segment_at(struct world *w, struct host *h, uint32_t seq, const char *data,
@@ -344,6 +372,7 @@ int main(void)
 		PROXY_TEST(both_guests_speak_with_the_client_each_in_its_own_numbers),
 		PROXY_TEST(after_a_take_over_numbers_are_rewritten_in_both_directions),
 		PROXY_TEST(a_reset_ends_the_rewriting_for_the_next_connection),
+		PROXY_TEST(a_rewritten_connection_is_held_released_and_inherited_like_any_other),
 		PROXY_TEST(
 			of_a_stream_only_what_was_not_released_is_sent_and_its_clock_never_runs_back),
 	};
