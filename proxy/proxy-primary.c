@@ -109,6 +109,19 @@ static bool keep_rewritten(struct port *o, const struct nfqueue_packet *n, const
 	return true;
 }
 
+/* In an epoch that is not compared every packet needs the checkpoint, but for those that pass
+ * anyway. */
+static void tell_waiting(struct proxy *p)
+{
+	struct compare_stats s;
+
+	compare_get_stats(p->compare, &s);
+	if (!s.held_packets)
+		return;
+	p->told_waiting = true;
+	proxy_tell(p, TALE_WAITING, 0, NULL);
+}
+
 static void on_packet(void *arg, const struct nfqueue_packet *n)
 {
 	struct port *o = arg;
@@ -127,6 +140,8 @@ static void on_packet(void *arg, const struct nfqueue_packet *n)
 		return;
 	}
 	compare_primary(p->compare, o->nic, n->id, &pkt, clock_now_us());
+	if (p->side == SIDE_PRIMARY && !p->compares && !p->told_waiting)
+		tell_waiting(p);
 }
 
 static void check_loss(struct port *o)
@@ -340,6 +355,7 @@ void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t sto
 	compare_close_epoch(p->compare, epoch, runs ? COMPARE_MATCH : COMPARE_HOLD, clock_now_us());
 	p->epoch = epoch;
 	p->compares = runs;
+	p->told_waiting = false;
 	if (p->chan.refused != refused)
 		compare_lost(p->compare, "the packet connection is full", clock_now_us());
 }

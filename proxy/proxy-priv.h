@@ -66,6 +66,7 @@ struct port {
 /* What the thread tells the daemon besides finished orders; each at most once on its way. */
 enum tale_kind {
 	TALE_CHECKPOINT,
+	TALE_WAITING,
 	TALE_MARKED,
 	TALE_LOST,
 	TALE_NOTE,
@@ -122,8 +123,9 @@ struct proxy {
 	struct netlink netlink;
 	struct rules rules;
 	bool rules_installed;
-	bool peer_left; /* CHAN_LEFT came */
-	bool compares;  /* primary: the epoch since the last close */
+	bool peer_left;    /* CHAN_LEFT came */
+	bool compares;     /* primary: the epoch since the last close */
+	bool told_waiting; /* primary: output of this epoch waits for its checkpoint */
 	unsigned announced;
 	uint64_t tick_at_us;
 	struct framebuf rewritten; /* changed copies of held packets; user[0] is the id */

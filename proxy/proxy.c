@@ -46,6 +46,10 @@ static void deliver(struct proxy *p, struct tale *t)
 	case TALE_CHECKPOINT:
 		p->handlers->checkpoint(p->arg, (enum mismatch_reason)value);
 		break;
+	case TALE_WAITING:
+		if (p->handlers->waiting)
+			p->handlers->waiting(p->arg);
+		break;
 	case TALE_MARKED:
 		p->handlers->marked(p->arg, value);
 		break;

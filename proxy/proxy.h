@@ -32,6 +32,7 @@ struct proxy_config {
 /**
  * struct proxy_handlers - called on the daemon's loop
  * @checkpoint: one is needed, for @reason
+ * @waiting:    primary: output waits for the next checkpoint; said once for each epoch; may be NULL
  * @marked:     secondary: everything that belongs to checkpoint @epoch is known (CHAN_EPOCH came):
  * it may be committed
  * @lost:       the packet connection broke
@@ -39,6 +40,7 @@ struct proxy_config {
  */
 struct proxy_handlers {
 	void (*checkpoint)(void *arg, enum mismatch_reason reason);
+	void (*waiting)(void *arg);
 	void (*marked)(void *arg, uint64_t epoch);
 	void (*lost)(void *arg, const char *reason);
 	void (*note)(void *arg, const char *text);

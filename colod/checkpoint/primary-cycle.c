@@ -48,6 +48,7 @@ void primary_begin(struct primary *p)
 	}
 	p->flags = epoch_flags(p);
 	p->begun_at_us = clock_now_us();
+	p->waiting_since_us = 0;
 	p->phase = PRIMARY_PREPARE;
 	p->suspended = p->prepared = p->sent = p->received = p->verified = p->committed = false;
 	atomic_store(&p->tx.hurry, true);
@@ -207,9 +208,25 @@ static uint64_t period_us(const struct primary *p)
 	return (compares ? c->colo_period_ms : c->period_ms) * USEC_PER_MSEC;
 }
 
+void primary_expedite(struct primary *p)
+{
+	p->waiting_since_us = clock_now_us();
+	primary_schedule(p);
+}
+
+/* When the next checkpoint has to begin. */
+static uint64_t due_us(const struct primary *p)
+{
+	uint64_t due = p->begun_at_us + period_us(p);
+
+	if (p->waiting_since_us)
+		due = MIN(due, p->waiting_since_us + p->env->config->hold_ms * USEC_PER_MSEC);
+	return due;
+}
+
 void primary_schedule(struct primary *p)
 {
-	uint64_t now = clock_now_us(), period = period_us(p), due;
+	uint64_t now = clock_now_us(), due = due_us(p);
 
 	if (p->phase != PRIMARY_IDLE)
 		return;
@@ -218,13 +235,12 @@ void primary_schedule(struct primary *p)
 		return;
 	}
 	if (p->env->config->mode != CKPT_MODE_ON_DEMAND) {
-		due = p->begun_at_us + period;
-		if (!period) {
+		if (due <= now) {
 			p->triggers = BIT(CKPT_BY_PERIOD);
 			primary_begin(p);
 			return;
 		}
-		loop_timer_arm(p->period_timer, due > now ? due - now : 0);
+		loop_timer_arm(p->period_timer, due - now);
 	} else {
 		loop_timer_disarm(p->period_timer);
 	}

@@ -103,6 +103,7 @@ void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full)
 	p->outbox_done = false;
 	p->flags = 0;
 	p->failures_in_a_row = 0;
+	p->waiting_since_us = 0;
 	p->budget_at_us = clock_now_us();
 	/* After a switch-over output waits for the first checkpoint: at once. */
 	p->begun_at_us = full ? p->budget_at_us : 0;

@@ -66,13 +66,16 @@ void primary_request(struct primary *p, struct ckpt_waiter *w);
  * follows. */
 void primary_switch(struct primary *p);
 
+/** primary_expedite() - output waits for the next checkpoint: begin it within hold_ms from now. */
+void primary_expedite(struct primary *p);
+
 /** primary_retime() - mode, period or bandwidth of the configuration have changed. */
 void primary_retime(struct primary *p);
 
 uint64_t primary_epoch(const struct primary *p);
 
-/** primary_is_synced() - this session, or the last one, has committed a checkpoint: the secondary could be
- * promoted. */
+/** primary_is_synced() - this session, or the last one, has committed a checkpoint: the secondary
+ * could be promoted. */
 bool primary_is_synced(const struct primary *p);
 
 /** primary_holds_guest() - the guest stands still only because a checkpoint is being taken. */

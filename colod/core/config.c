@@ -75,6 +75,8 @@ static const struct config_key keys[] = {
 	 .accepts = "auto, nft or iptables"},
 	{"colo_period_ms", value_uint32, FIELD(colo_period_ms), KEY_RUNTIME, .def = "5000",
 	 .min = 100, .max = 600000, .accepts = "100 to 600000 (milliseconds)"},
+	{"hold_ms", value_uint32, FIELD(hold_ms), KEY_RUNTIME, .def = "20", .max = 60000,
+	 .accepts = "0 to 60000 (milliseconds)"},
 	{"compare_timeout_ms", value_uint32, FIELD(compare_timeout_ms), KEY_RUNTIME, .def = "200",
 	 .min = 1, .max = 60000, .accepts = "1 to 60000 (milliseconds)"},
 	{"max_held_packets", value_uint32, FIELD(max_held_packets), .def = "20000", .min = 64,

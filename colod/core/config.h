@@ -87,7 +87,8 @@ struct config {
 	char **bypass; /* the texts of the rules, for proxy/bypass.h; NULL-terminated unless NULL */
 	unsigned bypass_count;
 	enum netfilter_kind netfilter;
-	uint32_t colo_period_ms;     /* the longest epoch in mode colo */
+	uint32_t colo_period_ms; /* the longest epoch in mode colo */
+	uint32_t hold_ms; /* periodic: output waits so long before a checkpoint is begun for it */
 	uint32_t compare_timeout_ms; /* a packet without counterpart for so long is a mismatch */
 	uint32_t max_held_packets;
 	uint64_t max_held_bytes;
@@ -108,8 +109,8 @@ void config_destroy(struct config *c);
 
 /**
  * config_set() - change a key that may change at run time (mode, period_ms, colo_period_ms,
- * compare_timeout_ms, solo, bandwidth, peer_timeout_ms, log_level). -EPERM for a key that may not, -EINVAL for an unknown key or a bad
- * value; the reason names it.
+ * compare_timeout_ms, solo, bandwidth, peer_timeout_ms, log_level). -EPERM for a key that may not,
+ * -EINVAL for an unknown key or a bad value; the reason names it.
  */
 int config_set(struct config *c, const char *key, const char *value, struct err *e);
 

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SILENCE_MS 200
+#define SILENCE_MS    200
+#define CHECKPOINT_MS 5
 
 int daemon_taps_open(struct daemon *d, struct err *e)
 {
@@ -41,6 +42,13 @@ static void on_checkpoint(void *arg, enum mismatch_reason reason)
 	primary_trigger(d->primary, CKPT_BY_MISMATCH);
 }
 
+static void on_waiting(void *arg)
+{
+	struct daemon *d = arg;
+
+	primary_expedite(d->primary);
+}
+
 static void on_marked(void *arg, uint64_t epoch)
 {
 	struct daemon *d = arg;
@@ -64,8 +72,11 @@ static void on_note(void *arg, const char *text)
 	log_warn("packets", "%s", text);
 }
 
-static const struct proxy_handlers handlers = {
-	.checkpoint = on_checkpoint, .marked = on_marked, .lost = on_lost, .note = on_note};
+static const struct proxy_handlers handlers = {.checkpoint = on_checkpoint,
+					       .waiting = on_waiting,
+					       .marked = on_marked,
+					       .lost = on_lost,
+					       .note = on_note};
 
 /* ---- start ---- */
 
@@ -206,6 +217,7 @@ bool daemon_runs_next(struct daemon *d)
 {
 	const struct config *c = d->config;
 	struct proxy_status s;
+	uint64_t period_us;
 
 	if (!d->proxy)
 		return c->run_secondary;
@@ -214,6 +226,7 @@ bool daemon_runs_next(struct daemon *d)
 	if (c->mode != CKPT_MODE_AUTO)
 		return false;
 	proxy_get_status(d->proxy, &s);
-	return automode_decide(&d->automode, c->period_ms * USEC_PER_MSEC, s.match_us.p50,
-			       clock_now_us());
+	/* What periodic would do: for a guest that speaks, hold_ms and the time of a checkpoint. */
+	period_us = MIN(c->period_ms, c->hold_ms + CHECKPOINT_MS) * USEC_PER_MSEC;
+	return automode_decide(&d->automode, period_us, s.match_us.p50, clock_now_us());
 }
