@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What `make bench` runs: figures into $(BUILD)/bench/*.jsonl, tables on the terminal; needs root.
 
-.PHONY: run-bench bench-ckpt bench-compare bench-report
+.PHONY: run-bench bench-ckpt bench-compare bench-net bench-report
 
 BENCH_RUN = COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-# QUICK=1: fewer and smaller cases, within a minute. A scan of huge pages needs 512 of them per GB.
+# QUICK=1: fewer and smaller cases, about a minute. A scan of huge pages needs 512 of them per GB.
 BENCH_SCAN_GB = $(if $(filter 1,$(QUICK)),1,1 2 4 8)
 BENCH_HUGE_PAGES = $(if $(filter 1,$(QUICK)),512,4096)
+BENCH_COMPARE_ROUNDS = $(if $(filter 1,$(QUICK)),20,200)
+BENCH_NET = $(if $(filter 1,$(QUICK)),plain colo kill)
 
 bench-ckpt: export QUICK := $(QUICK)
 bench-ckpt: all $(BUILD)/guest/initrd.gz
@@ -23,17 +25,23 @@ $(BUILD)/bench/compare-bench: bench/compare-bench.c $(BUILD)/libcolod.a
 
 bench-compare: $(BUILD)/bench/compare-bench
 	@rm -f $(BUILD)/bench/compare.jsonl
-	$(BUILD)/bench/compare-bench $(BUILD)/bench/compare.jsonl
+	$(BUILD)/bench/compare-bench $(BUILD)/bench/compare.jsonl $(BENCH_COMPARE_ROUNDS)
+
+bench-net: export QUICK := $(QUICK)
+bench-net: all $(BUILD)/guest/initrd.gz
+	$(BENCH_RUN) bench/net.py $(BENCH_NET)
 
 bench-report:
 	@$(BENCH_RUN) bench/report.py
 
 # The tables come also when a case failed; the failure is make's.
 run-bench: export QUICK := $(QUICK)
-run-bench: all $(BUILD)/guest/initrd.gz $(BUILD)/bench/scan-bench
-	@rm -f $(BUILD)/bench/scan.jsonl
-	@r=0; tests/kernel/with-huge-pages $(BENCH_HUGE_PAGES) $(BUILD)/bench/scan-bench \
+run-bench: all $(BUILD)/guest/initrd.gz $(BUILD)/bench/scan-bench $(BUILD)/bench/compare-bench
+	@rm -f $(BUILD)/bench/scan.jsonl $(BUILD)/bench/compare.jsonl
+	@r=0; $(BUILD)/bench/compare-bench $(BUILD)/bench/compare.jsonl $(BENCH_COMPARE_ROUNDS) || r=1; \
+	tests/kernel/with-huge-pages $(BENCH_HUGE_PAGES) $(BUILD)/bench/scan-bench \
 		$(BUILD)/bench/scan.jsonl $(BENCH_SCAN_GB) || r=1; \
 	$(BENCH_RUN) bench/ckpt.py || r=1; \
+	$(BENCH_RUN) bench/net.py $(BENCH_NET) || r=1; \
 	$(BENCH_RUN) bench/report.py || r=1; \
 	exit $$r

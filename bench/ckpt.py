@@ -66,7 +66,7 @@ class Case:
 
 
 CASES = [Case(0, 300, 1000), Case(5, 300), Case(20, 300), Case(100, 300)]
-QUICK_CASES = [Case(0, 50, 200), Case(20, 50), Case(100, 50)]
+QUICK_CASES = [Case(0, 30, 100), Case(20, 30)]
 
 
 def ask(node, **request):

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Packets and bytes a second through the comparing core alone, on one core. */
 /*
- * usage: compare-bench FILE    appends JSON lines to FILE
+ * usage: compare-bench FILE [ROUNDS]    appends JSON lines to FILE
  *
  * Both guests send the same; packets are parsed beforehand, so that only the core is measured. Each
- * value is the rate of one round over all flows.
+ * value is the rate of one round over all flows, of which there are 200 or ROUNDS.
  */
 #include "base/cleanup.h"
 #include "base/quantile.h"
@@ -160,7 +160,8 @@ static void print_line(FILE *out, const struct bench_case *k, const char *metric
 	fflush(out);
 }
 
-static int run_case(FILE *out, const struct bench_case *k, uint8_t *primary, uint8_t *secondary)
+static int run_case(FILE *out, const struct bench_case *k, uint8_t *primary, uint8_t *secondary,
+		    long rounds)
 {
 	static const struct compare_limits limits = {
 		.max_held_packets = 32768,
@@ -185,7 +186,7 @@ static int run_case(FILE *out, const struct bench_case *k, uint8_t *primary, uin
 	b->k = k;
 	compare_close_epoch(b->c, ++b->epoch, k->mode, 1);
 	compare_commit(b->c, b->epoch, 1);
-	for (int i = 0; i < ROUNDS; i++) {
+	for (long i = 0; i < rounds; i++) {
 		uint64_t start = now_ns(), took, want = b->released + rounded;
 
 		run_round(b);
@@ -208,15 +209,16 @@ int main(int argc, char **argv)
 {
 	autofclose FILE *out = argc > 1 ? fopen(argv[1], "ae") : NULL;
 	autofree uint8_t *primary = malloc(SOURCE_BYTES), *secondary = malloc(SOURCE_BYTES);
+	long rounds = argc > 2 ? strtol(argv[2], NULL, 10) : ROUNDS;
 
-	if (!out || !primary || !secondary) {
-		fprintf(stderr, "usage: compare-bench FILE\n");
+	if (!out || !primary || !secondary || rounds < 1) {
+		fprintf(stderr, "usage: compare-bench FILE [ROUNDS]\n");
 		return 2;
 	}
 	memset(primary, 0x5a, SOURCE_BYTES);
 	memset(secondary, 0x5a, SOURCE_BYTES);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
-		if (run_case(out, &cases[i], primary, secondary))
+		if (run_case(out, &cases[i], primary, secondary, rounds))
 			return 1;
 	return 0;
 }

@@ -6,13 +6,13 @@ usage: bench/net.py [VARIANT...]    COLOD_BUILD names the build folder, QUICK=1 
 
 VARIANT: plain, colo, periodic (rates and latencies), kill (gaps); all of them when none is given.
 The variants take turns on fresh guests, so that what else the machine does falls on all alike. A
-case that cannot be measured, or whose answers are not intact, makes the exit code 1.
+case that cannot be measured, or whose answers are not intact, makes the exit code 1. Figures go to
+net.jsonl; bench/report.py makes the tables.
 """
 
 import os
 import pathlib
 import signal
-import statistics
 import sys
 
 sys.dont_write_bytecode = True
@@ -26,9 +26,9 @@ from netclient import Loads  # noqa: E402
 from plain import PlainGuest  # noqa: E402
 
 QUICK = os.environ.get("QUICK") == "1"
-SECS = 2 if QUICK else 6
+SECS = 1 if QUICK else 6
 ROUNDS = 1 if QUICK else 3
-KILLS = 2 if QUICK else 20
+KILLS = 1 if QUICK else 20
 GUEST = pairs.Guest(append="counter=0")
 V4 = network.GuestNet.v4(2)
 # Without forced checkpoints, as the peer was measured, and with output that waits for each one.
@@ -78,7 +78,7 @@ def run_load(guest, mode, options):
     return result
 
 
-class Table:
+class Results:
     """The values of all rounds by case, variant and metric."""
 
     def __init__(self):
@@ -90,30 +90,10 @@ class Table:
         for metric, value in found.items():
             self.values.setdefault((case, variant, metric), []).append(value)
 
-    def median(self, case, variant, metric):
-        values = self.values.get((case, variant, metric))
-        return statistics.median(values) if values else None
-
     def write(self, out):
         for (case, variant, metric), values in self.values.items():
             unit = "us" if metric in LATENCIES else case.rpartition(" ")[2]
             out.write(f"{variant}: {case}", metric, unit, values)
-
-    def show(self):
-        head = f"{'':34}" + "".join(f"{name:>10}{'of plain':>10}{'p50 us':>9}{'p99 us':>9}"
-                                    for name in VARIANTS)
-        print("\nOne client; medians of the rounds\n" + head)
-        for case in CASES:
-            print(f"{case:34}" + "".join(self._cells(case, name) for name in VARIANTS))
-
-    def _cells(self, case, variant):
-        rate = self.median(case, variant, "rate")
-        if rate is None:
-            return f"{'-':>10}{'-':>10}{'-':>9}{'-':>9}"
-        plain = self.median(case, "plain", "rate")
-        ratio = f"{rate / plain:.3f}" if plain else "-"
-        p50, p99 = (self.median(case, variant, metric) for metric in LATENCIES)
-        return f"{rate:10.1f}{ratio:>10}{p50:9.0f}{p99:9.0f}"
 
 
 def attempt(what, act, guest):
@@ -128,7 +108,7 @@ def attempt(what, act, guest):
         return False
 
 
-def measure_variant(variant, table):
+def measure_variant(variant, results):
     guest = boot(variant)
     try:
         if not attempt(f"{variant}: boot", lambda: start(guest), guest):
@@ -138,7 +118,7 @@ def measure_variant(variant, table):
             print(f"net: {variant}: {case}", flush=True)
             good &= attempt(f"{variant}: {case}",
                             lambda c=case, m=mode, o=options:
-                            table.add(c, variant, run_load(guest, m, o)), guest)
+                            results.add(c, variant, run_load(guest, m, o)), guest)
         return good
     finally:
         guest.close()
@@ -170,15 +150,12 @@ def kill_once(mode, options):
 
 def measure_kills(out):
     good = True
-    print(f"\nThe longest gap around {KILLS} kills of the primary's QEMU, ms: p50, p99, max")
     for case, (mode, options) in KILL_CASES.items():
+        print(f"net: {KILLS} kills: {case}", flush=True)
         gaps = [gap for _ in range(KILLS) for gap in kill_once(mode, options)]
         good &= len(gaps) == KILLS
         if gaps:
             out.write(f"kill: {case}", "gap", "ms", gaps)
-            ordered = sorted(gaps)
-            print(f"{case:34}" + "".join(f"{figures.quantile(ordered, percent):10.1f}"
-                                         for percent in (50, 99, 100)), flush=True)
     return good
 
 
@@ -191,15 +168,13 @@ def main():
     if pairs.missing_files():
         raise SystemExit(f"net: not built: {', '.join(pairs.missing_files())}; run make bench")
     out = figures.Writer(pairs.BUILD / "bench" / "net.jsonl", "net")
-    table = Table()
+    results = Results()
     good = True
     for _ in range(ROUNDS):
         for variant in VARIANTS:
             if variant in wanted:
-                good &= measure_variant(variant, table)
-    table.write(out)
-    if table.values:
-        table.show()
+                good &= measure_variant(variant, results)
+    results.write(out)
     if "kill" in wanted:
         good &= measure_kills(out)
     sys.exit(0 if good else 1)

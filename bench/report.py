@@ -19,6 +19,7 @@ FOLDER = pathlib.Path(os.environ.get("COLOD_BUILD", "build")) / "bench"
 MB = 1 << 20
 PAGE_BYTES = 4096
 OWN_MEMORY_MB = 32
+VARIANTS = ("plain", "colo", "periodic")
 PARTS = ("stop", "scan", "copy", "save", "cont", "rest")
 BACK_TO_BACK = ", back to back"
 SCAN_CASE = re.compile(r"(\S+) (\d+)GB (2M|4K)-pages (\d+)-threads 0-dirty")
@@ -95,6 +96,42 @@ def scans(scan):
     table("One scan of clean guest RAM, ms, p50", ["", *(f"{gb} GB" for gb in sizes)], rows)
 
 
+def compared(compare):
+    rows = [[case, f"{m['packets']['p50']:.2f}", f"{m['bytes']['p50']:.1f}"]
+            for case, m in compare.items()]
+    table("The comparing core alone, on one CPU, p50", ["", "M packets/s", "Gbit/s"], rows)
+
+
+def rates(net):
+    """One row a case, a group of columns for each variant, the guest without colod first."""
+    by_case = {}
+    for name, m in net.items():
+        variant, _, case = name.partition(": ")
+        if "rate" in m:
+            by_case.setdefault(case, {})[variant] = {key: m[key]["p50"] for key in m}
+    variants = [v for v in VARIANTS if any(v in found for found in by_case.values())]
+    rows = [[case, *(cell for v in variants for cell in rate_cells(found, v))]
+            for case, found in by_case.items()]
+    head = [column for v in variants for column in (v, *["of plain"][v == "plain":], "p50", "p99")]
+    table("What one client of a guest sees; p50 and p99 of an answer's time in ms", ["", *head], rows)
+
+
+def rate_cells(found, variant):
+    m, plain = found.get(variant), found.get("plain")
+    if m is None:
+        return ["-"] * (3 if variant == "plain" else 4)
+    ratio = [f"{m['rate'] / plain['rate']:.3f}" if plain and plain["rate"] else "-"]
+    return [f"{m['rate']:.1f}", *ratio[variant == "plain":], ms(m["p50"]), ms(m["p99"])]
+
+
+def kills(net):
+    rows = [[name.partition(": ")[2], str(m["gap"]["n"]),
+             *(f"{m['gap'][key]:.1f}" for key in ("p50", "p99", "max"))]
+            for name, m in net.items() if "gap" in m]
+    table("The longest time without an answer around a kill of the primary's QEMU, ms",
+          ["", "kills", "p50", "p99", "max"], rows)
+
+
 class Verdicts:
     """The closing block; a missed target is reported, it is no failure of the bench."""
 
@@ -167,14 +204,18 @@ def host():
 
 
 def main():
-    ckpt, scan = (figures.read(FOLDER / f"{name}.jsonl") for name in ("ckpt", "scan"))
-    if not ckpt and not scan:
+    ckpt, scan, compare, net = (figures.read(FOLDER / f"{name}.jsonl")
+                                for name in ("ckpt", "scan", "compare", "net"))
+    if not (ckpt or scan or compare or net):
         raise SystemExit(f"report: no figures in {FOLDER}; run make bench")
     host()
     checkpoints(ckpt)
     pause_parts(ckpt)
     memory(ckpt)
     scans(scan)
+    compared(compare)
+    rates(net)
+    kills(net)
     v = Verdicts()
     judge_pause(v, ckpt)
     judge_rest(v, ckpt, scan)
