@@ -113,7 +113,8 @@ def rates(net):
     rows = [[case, *(cell for v in variants for cell in rate_cells(found, v))]
             for case, found in by_case.items()]
     head = [column for v in variants for column in (v, *["of plain"][v == "plain":], "p50", "p99")]
-    table("What one client of a guest sees; p50 and p99 of an answer's time in ms", ["", *head], rows)
+    table("What one client of a guest sees; p50 and p99 of an answer's time in ms",
+          ["", *head], rows)
 
 
 def rate_cells(found, variant):
