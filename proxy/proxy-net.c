@@ -119,7 +119,9 @@ int ports_open(struct proxy *p, struct err *e)
 		r = worker_start(&p->closer, p->loop, "colod-closer", e);
 	for (unsigned i = 0; !r && i < p->config.nic_count; i++)
 		r = open_port(p, i, e);
-	return r ? r : install_rules(p, e);
+	if (!r)
+		r = install_rules(p, e);
+	return r ? r : guard_open(p, e);
 }
 
 static void close_port(struct port *o)
@@ -137,6 +139,7 @@ void ports_close(struct proxy *p)
 {
 	struct err e;
 
+	guard_close(p);
 	if (p->rules_installed)
 		rules_remove(&p->rules, &e);
 	for (unsigned i = 0; i < p->config.nic_count; i++)

@@ -12,7 +12,7 @@
 #include "proxy/nfqueue.h"
 #include "proxy/proxy.h"
 #include "proxy/replica-net.h"
-#include "proxy/rules.h"
+#include "proxy/rules-watch.h"
 #include "proxy/tap.h"
 #include "proxy/tapcount.h"
 
@@ -61,6 +61,7 @@ struct port {
 	uint64_t lost, overruns;    /* already told */
 	uint64_t frames_in, frames_out, inject_failed;
 	unsigned own_told;
+	struct rules_traffic traffic;
 };
 
 /* What the thread tells the daemon besides finished orders; each at most once on its way. */
@@ -122,7 +123,10 @@ struct proxy {
 	struct chan_io chan;
 	struct netlink netlink;
 	struct rules rules;
-	bool rules_installed;
+	bool rules_installed, rules_missing;
+	int rules_watch_fd;
+	struct loop_src *rules_watch, *rules_timer;
+	uint64_t rules_restored_us;
 	bool peer_left;    /* CHAN_LEFT came */
 	bool compares;     /* primary: the epoch since the last close */
 	bool told_waiting; /* primary: output of this epoch waits for its checkpoint */
@@ -182,6 +186,10 @@ void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned);
 void replica_side_message(struct proxy *p, const struct chan_msg *m);
 void replica_side_on_mirror(void *arg, int fd, uint32_t revents);
 void replica_side_on_inbound(void *arg, int fd, uint32_t revents);
+
+/* proxy-guard.c: the rules stay in force */
+int guard_open(struct proxy *p, struct err *e);
+void guard_close(struct proxy *p);
 
 /* proxy-net.c: taps, bridges, rules, announcements */
 int ports_open(struct proxy *p, struct err *e);

@@ -32,6 +32,7 @@ void proxy_get_status(struct proxy *p, struct proxy_status *out)
 	quantile_view(compare_hold_us(p->compare), &out->hold_us);
 	quantile_view(compare_match_us(p->compare), &out->match_us);
 	out->netfilter = kind_name(p);
+	out->rules_missing = p->rules_missing;
 	out->side = sides[p->side];
 	out->compares = p->side == SIDE_PRIMARY && p->compares;
 	out->rewritten_flows = replica_net_rewrites(p->replica)->flows.used;

@@ -280,6 +280,7 @@ int proxy_new(struct proxy **out, struct loop *l, const struct proxy_config *c,
 	p->arg = arg;
 	p->daemon_loop = l;
 	p->chan.fd = p->answers.event_fd = p->tales.event_fd = p->orders.event_fd = -1;
+	p->rules_watch_fd = -1;
 	for (int i = 0; i < PROXY_MAX_NICS; i++) {
 		p->ports[i].mirror.fd = p->ports[i].mirror.send_fd = p->ports[i].mirror.bypass_fd =
 			-1;

@@ -114,6 +114,7 @@ struct proxy_status {
 	struct compare_stats compare;
 	struct quantile_view hold_us, match_us;
 	const char *netfilter; /* back end */
+	bool rules_missing;    /* others removed the rules, and they cannot be made again */
 	const char *side;      /* "silent", "pass", "primary", "secondary" */
 	bool compares;         /* the present epoch */
 	uint64_t mirrored, mirror_lost, injected, replayed, rewritten_flows, queue_lost;

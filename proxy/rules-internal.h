@@ -23,11 +23,6 @@ int rules_run(const char *const argv[], int input, char **output, struct err *e)
 /** rules_text() - a file in memory to write a tool's input into; its descriptor or -errno. */
 int rules_text(void);
 
-/** struct rules_switches - of a bridge and of its namespace, each 0 or 1 */
-struct rules_switches {
-	unsigned int ipv4, ipv6, vlan;
-};
-
 /** rules_switches_load() - have br_netfilter in the kernel, without an effect on any bridge. */
 int rules_switches_load(struct err *e);
 
@@ -35,16 +30,39 @@ int rules_switches_load(struct err *e);
 int rules_switches_get(const char *bridge, struct rules_switches *s, struct err *e);
 int rules_switches_put(const char *bridge, const struct rules_switches *s, struct err *e);
 
-/* One maker: @apply makes the kernel's rules those of the struct; @sweep finds nothing wrong with a
- * host where its tool cannot work at all. */
+/* One maker: @apply makes the kernel's rules those of the struct, @restore does so whatever is
+ * left of them; @sweep finds nothing wrong with a host where its tool cannot work at all. */
 struct rules_maker {
 	int (*probe)(struct err *e);
-	int (*install)(const struct rules *r, struct err *e);
+	int (*install)(struct rules *r, struct err *e);
 	int (*apply)(struct rules *r, struct err *e);
+	int (*restore)(struct rules *r, struct err *e);
+	int (*check)(const struct rules *r, struct err *e);
 	int (*sweep)(const char *label, struct err *e);
 };
 
 extern const struct rules_maker rules_nft, rules_iptables;
+
+/* rules-check.c */
+int rules_nft_check(const struct rules *r, struct err *e);
+int rules_iptables_check(const struct rules *r, struct err *e);
+
+/**
+ * rules_nft_shows(), rules_iptables_shows() - whether a listing has the rules of all NICs that are
+ * bridged, or not; of all NICs. 0 or -ENOENT. Pure.
+ * @text: of "nft list table", of "iptables-save -t mangle"
+ */
+int rules_nft_shows(const struct rules *r, const char *text, bool bridged, struct err *e);
+int rules_iptables_shows(const struct rules *r, const char *text, struct err *e);
+
+/** rules_iptables_family() - "iptables", "ip6tables" if there is IPv6, then NULL. */
+const char *rules_iptables_family(unsigned int i);
+
+/** rules_iptables_save() - the mangle table in words; the caller frees it. */
+int rules_iptables_save(const char *family, char **text, struct err *e);
+
+/** rules_any_nic() - whether a NIC is bridged, or is not. */
+bool rules_any_nic(const struct rules *r, bool bridged);
 
 /** rules_nft_block() - nothing but what drops all frames of NICs in RULES_BLOCK. */
 int rules_nft_block(const struct rules *r, struct err *e);

@@ -18,17 +18,14 @@
 #define UNDO_TEXT UNDO "%s,%u,%u,%u"
 #define LINE_MAX_ 256
 
-static const char *const families[] = {"iptables", "ip6tables"};
-
-struct undo {
-	char bridge[IFNAMSIZ];
-	struct rules_switches before;
-};
-
 /* A kernel without IPv6 has no ip6tables either, and nothing to hold. */
-static size_t family_count(void)
+const char *rules_iptables_family(unsigned int i)
 {
-	return access("/proc/sys/net/ipv6", F_OK) ? 1 : 2;
+	static const char *const families[] = {"iptables", "ip6tables"};
+
+	if (i >= ARRAY_SIZE(families) || (i == 1 && access("/proc/sys/net/ipv6", F_OK)))
+		return NULL;
+	return families[i];
 }
 
 /* Two guests that come and go at once must not take turns in reading and writing a bridge's
@@ -51,7 +48,7 @@ static int restore(const char *family, int text, struct err *e)
 	return rules_run(argv, text, NULL, e);
 }
 
-static int save(const char *family, char **text, struct err *e)
+int rules_iptables_save(const char *family, char **text, struct err *e)
 {
 	char tool[32];
 	const char *const argv[] = {tool, "-t", "mangle", NULL};
@@ -72,7 +69,8 @@ static bool starts_with(const char *line, const char *start)
 }
 
 /* The n-th comment in a chain ending in "-u" that is (not) @label's. */
-static bool find_undo(const char *text, const char *label, bool own, unsigned int n, struct undo *u)
+static bool find_undo(const char *text, const char *label, bool own, unsigned int n,
+		      struct rules_undo *u)
 {
 	char chain[LINE_MAX_];
 
@@ -96,7 +94,7 @@ static bool others_undo(const char *text, const char *label, const char *bridge,
 			struct rules_switches *before, bool *vlan_known)
 {
 	bool found = false;
-	struct undo u;
+	struct rules_undo u;
 
 	*vlan_known = false;
 	for (unsigned int i = 0; find_undo(text, label, false, i, &u); i++) {
@@ -140,8 +138,35 @@ static void put_rules(int fd, const struct rules *r)
 	}
 }
 
-static int apply_family(const struct rules *r, const char *family, bool install,
-			const struct undo *undo, unsigned int n, struct err *e)
+static void put_undo(int fd, const struct rules *r)
+{
+	dprintf(fd, ":%s-u - [0:0]\n", r->label);
+	for (unsigned int i = 0; i < r->undo_count; i++)
+		dprintf(fd, "-A %s-u -m comment --comment " UNDO_TEXT "\n", r->label,
+			r->undo[i].bridge, r->undo[i].before.ipv4, r->undo[i].before.ipv6,
+			r->undo[i].before.vlan);
+}
+
+/*
+ * The chain is called first, as an ACCEPT of the host's own would let the guest's output slip by.
+ * Calls that the listing @text shows go; without one there is exactly one: if it is not there, all
+ * fails, and nobody takes what is never called for protection.
+ */
+static void put_call(int fd, const char *chain, const char *label, char suffix, const char *text)
+{
+	char call[LINE_MAX_];
+
+	snprintf(call, sizeof(call), "-A %s -j %s-%c\n", chain, label, suffix);
+	if (!text)
+		dprintf(fd, "-D%s", call + 2);
+	for (const char *line = text; line; line = next_line(line))
+		if (starts_with(line, call))
+			dprintf(fd, "-D%s", call + 2);
+	dprintf(fd, "-I%s", call + 2);
+}
+
+static int apply_family(const struct rules *r, const char *family, const char *text, bool undo,
+			struct err *e)
 {
 	autoclose int fd = rules_text();
 
@@ -149,34 +174,28 @@ static int apply_family(const struct rules *r, const char *family, bool install,
 		return err_errno(e, -fd, "memory for rules");
 	dprintf(fd, "*mangle\n");
 	put_rules(fd, r);
-	if (install) {
-		dprintf(fd, ":%s-u - [0:0]\n", r->label);
-		for (unsigned int i = 0; i < n; i++)
-			dprintf(fd, "-A %s-u -m comment --comment " UNDO_TEXT "\n", r->label,
-				undo[i].bridge, undo[i].before.ipv4, undo[i].before.ipv6,
-				undo[i].before.vlan);
-		/* First, as an ACCEPT of the host's own would let the guest's output slip by. */
-		dprintf(fd, "-I PREROUTING -j %s-o\n-I POSTROUTING -j %s-i\n", r->label, r->label);
-	}
+	if (undo)
+		put_undo(fd, r);
+	put_call(fd, "PREROUTING", r->label, 'o', text);
+	put_call(fd, "POSTROUTING", r->label, 'i', text);
 	dprintf(fd, "COMMIT\n");
 	return restore(family, fd, e);
 }
 
 /* One entry for each bridge; -errno. */
-static int collect_undo(const struct rules *r, struct undo *undo, unsigned int *n, struct err *e)
+static int collect_undo(struct rules *r, struct err *e)
 {
 	autofree char *text = NULL;
-	int ret = save(families[0], &text, e);
+	int ret = rules_iptables_save(rules_iptables_family(0), &text, e);
 
-	*n = 0;
 	for (unsigned int i = 0; !ret && i < r->nic_count; i++) {
 		struct rules_switches before;
 		const char *bridge = r->nics[i].bridge;
-		struct undo *u = &undo[*n];
+		struct rules_undo *u = &r->undo[r->undo_count];
 		bool vlan_known, seen = !bridge[0];
 
-		for (unsigned int k = 0; k < *n; k++)
-			seen |= !strcmp(undo[k].bridge, bridge);
+		for (unsigned int k = 0; k < r->undo_count; k++)
+			seen |= !strcmp(r->undo[k].bridge, bridge);
 		if (seen)
 			continue;
 		ret = rules_switches_get(bridge, &u->before, e);
@@ -186,56 +205,81 @@ static int collect_undo(const struct rules *r, struct undo *undo, unsigned int *
 		else if (vlan_known)
 			u->before.vlan = before.vlan;
 		memcpy(u->bridge, bridge, sizeof(u->bridge));
-		(*n)++;
+		r->undo_count++;
 	}
 	return ret;
 }
 
-static int iptables_install(const struct rules *r, struct err *e)
+/* From whatever is there to all that should be. The comments come before what they undo. */
+static int make(const struct rules *r, struct err *e)
 {
 	static const struct rules_switches on = {1, 1, 1};
-	struct undo undo[RULES_MAX_NICS] = {};
-	autoclose int lock = lock_namespace(e);
-	unsigned int n = 0;
-	int ret = lock;
-
-	for (unsigned int i = 0; ret >= 0 && i < r->nic_count; i++)
-		if (r->nics[i].bridge[0])
-			ret = rules_switches_load(e);
-	if (ret >= 0)
-		ret = collect_undo(r, undo, &n, e);
-	/* The comments come before what they undo. */
-	for (size_t i = 0; ret >= 0 && i < family_count(); i++)
-		ret = apply_family(r, families[i], true, undo, i == 0 ? n : 0, e);
-	for (unsigned int i = 0; ret >= 0 && i < n; i++)
-		ret = rules_switches_put(undo[i].bridge, &on, e);
-	return ret < 0 ? ret : 0;
-}
-
-static bool any_blocked(const struct rules *r)
-{
-	bool any = false;
-
-	for (unsigned int i = 0; i < r->nic_count; i++)
-		any |= r->mode[i] == RULES_BLOCK;
-	return any;
-}
-
-static int iptables_apply(struct rules *r, struct err *e)
-{
-	bool block = any_blocked(r);
+	const char *family;
 	int ret = 0;
 
-	for (size_t i = 0; !ret && i < family_count(); i++)
-		ret = apply_family(r, families[i], false, NULL, 0, e);
-	if (ret || (!block && !r->nft_blocks))
-		return ret;
+	for (unsigned int i = 0; !ret && (family = rules_iptables_family(i)); i++) {
+		autofree char *text = NULL;
+
+		ret = rules_iptables_save(family, &text, e);
+		if (!ret)
+			ret = apply_family(r, family, text, i == 0, e);
+	}
+	for (unsigned int i = 0; !ret && i < r->undo_count; i++)
+		ret = rules_switches_put(r->undo[i].bridge, &on, e);
+	return ret;
+}
+
+static int iptables_install(struct rules *r, struct err *e)
+{
+	autoclose int lock = lock_namespace(e);
+	int ret = MIN(lock, 0);
+
+	if (!ret && rules_any_nic(r, true))
+		ret = rules_switches_load(e);
+	if (!ret)
+		ret = collect_undo(r, e);
+	return ret ?: make(r, e);
+}
+
+static int apply_block(struct rules *r, struct err *e)
+{
+	bool block = false;
+
+	for (unsigned int i = 0; i < r->nic_count; i++)
+		block |= r->mode[i] == RULES_BLOCK;
+	if (!block && !r->nft_blocks)
+		return 0;
 	if (rules_nft_block(r, e)) {
 		err_prefix(e, "ARP and all else that is not IP cannot be blocked");
 		return -EOPNOTSUPP;
 	}
 	r->nft_blocks = block;
 	return 0;
+}
+
+static int iptables_restore(struct rules *r, struct err *e)
+{
+	autoclose int lock = lock_namespace(e);
+	int ret = MIN(lock, 0);
+
+	if (!ret && rules_any_nic(r, true))
+		ret = rules_switches_load(e);
+	if (!ret)
+		ret = make(r, e);
+	return ret ?: apply_block(r, e);
+}
+
+/* What is refused may have been removed by others. */
+static int iptables_apply(struct rules *r, struct err *e)
+{
+	const char *family;
+	int ret = 0;
+
+	for (unsigned int i = 0; !ret && (family = rules_iptables_family(i)); i++)
+		ret = apply_family(r, family, NULL, false, e);
+	if (ret == -EINVAL)
+		return iptables_restore(r, e);
+	return ret ?: apply_block(r, e);
 }
 
 /* Commands that undo what the listing @text shows; false when it shows nothing. */
@@ -267,7 +311,7 @@ static bool put_removal(int fd, const char *text, const char *label)
 }
 
 /* Back to what was before the first guest, unless another one still needs it. */
-static int put_back(const char *text, const char *label, const struct undo *u, struct err *e)
+static int put_back(const char *text, const char *label, const struct rules_undo *u, struct err *e)
 {
 	struct rules_switches other, s = u->before;
 	bool vlan_needed;
@@ -294,15 +338,16 @@ static int sweep_family(const char *family, const char *text, const char *label,
 static int iptables_sweep(const char *label, struct err *e)
 {
 	autoclose int lock = lock_namespace(e);
+	const char *const families[] = {rules_iptables_family(0), rules_iptables_family(1)};
 	autofree char *ipv4 = NULL, *ipv6 = NULL;
-	struct undo u;
+	struct rules_undo u;
 	int r = 0;
 
 	if (lock < 0)
 		return lock;
-	if (save(families[0], &ipv4, NULL))
+	if (rules_iptables_save(families[0], &ipv4, NULL))
 		return 0;
-	if (family_count() > 1 && !save(families[1], &ipv6, NULL))
+	if (families[1] && !rules_iptables_save(families[1], &ipv6, NULL))
 		r = sweep_family(families[1], ipv6, label, e);
 	for (unsigned int i = 0; !r && find_undo(ipv4, label, true, i, &u); i++)
 		r = put_back(ipv4, label, &u, e);
@@ -326,10 +371,11 @@ static int probe_family(const char *family, struct err *e)
 
 static int iptables_probe(struct err *e)
 {
+	const char *family;
 	int r = rules_switches_load(e);
 
-	for (size_t i = 0; !r && i < family_count(); i++)
-		r = probe_family(families[i], e);
+	for (unsigned int i = 0; !r && (family = rules_iptables_family(i)); i++)
+		r = probe_family(family, e);
 	return r;
 }
 
@@ -337,5 +383,7 @@ const struct rules_maker rules_iptables = {
 	.probe = iptables_probe,
 	.install = iptables_install,
 	.apply = iptables_apply,
+	.restore = iptables_restore,
+	.check = rules_iptables_check,
 	.sweep = iptables_sweep,
 };

@@ -12,10 +12,17 @@
 #define BEFORE_ALL (-450)
 #define AFTER_ALL  450
 
-/* Adding what may be there makes deleting safe: a table that is not there cannot be deleted. */
+/* Adding what may be there makes deleting safe: a table that is not there cannot be deleted. With a
+ * hook go all packets that wait in any queue of the namespace (nf_queue_nf_hook_drop()). */
 static void put_delete(int fd, const char *family, const char *label)
 {
 	dprintf(fd, "add table %s %s\ndelete table %s %s\n", family, label, family, label);
+}
+
+/* Its chains stay hooked: no packet that waits is lost. */
+static void put_flush(int fd, const char *family, const char *label)
+{
+	dprintf(fd, "add table %s %s\nflush table %s %s\n", family, label, family, label);
 }
 
 static bool is_bridged(const struct rules *r, unsigned int nic)
@@ -23,7 +30,7 @@ static bool is_bridged(const struct rules *r, unsigned int nic)
 	return r->nics[nic].bridge[0];
 }
 
-static bool any_nic(const struct rules *r, bool bridged)
+bool rules_any_nic(const struct rules *r, bool bridged)
 {
 	for (unsigned int i = 0; i < r->nic_count; i++)
 		if (is_bridged(r, i) == bridged)
@@ -98,24 +105,20 @@ static int change(const struct rules *r, bool check_only, struct err *e)
 
 	if (fd < 0)
 		return err_errno(e, -fd, "memory for rules");
-	if (any_nic(r, true)) {
-		put_delete(fd, "bridge", r->label);
+	if (rules_any_nic(r, true)) {
+		put_flush(fd, "bridge", r->label);
 		put_table(fd, r, true, true);
 	}
-	if (any_nic(r, false)) {
-		put_delete(fd, "inet", r->label);
-		put_delete(fd, "arp", r->label);
+	if (rules_any_nic(r, false)) {
+		put_flush(fd, "inet", r->label);
+		put_flush(fd, "arp", r->label);
 		put_table(fd, r, false, true);
 		put_arp(fd, r);
 	}
 	return run(fd, check_only, e);
 }
 
-static int nft_install(const struct rules *r, struct err *e)
-{
-	return change(r, false, e);
-}
-
+/* One transaction, whatever was there before. */
 static int nft_apply(struct rules *r, struct err *e)
 {
 	return change(r, false, e);
@@ -191,7 +194,9 @@ static int nft_sweep(const char *label, struct err *e)
 
 const struct rules_maker rules_nft = {
 	.probe = nft_probe,
-	.install = nft_install,
+	.install = nft_apply,
 	.apply = nft_apply,
+	.restore = nft_apply,
+	.check = rules_nft_check,
 	.sweep = nft_sweep,
 };

@@ -146,6 +146,19 @@ static int change_to(struct rules *r, struct rules *next, struct err *e)
 	return ret;
 }
 
+int rules_check(const struct rules *r, struct err *e)
+{
+	return maker(r->kind)->check(r, e);
+}
+
+int rules_restore(struct rules *r, struct err *e)
+{
+	int ret = maker(r->kind)->restore(r, e);
+
+	r->unsure = ret;
+	return ret;
+}
+
 static bool is_meant(unsigned int wanted, unsigned int nic)
 {
 	return wanted == RULES_ALL_NICS || wanted == nic;
@@ -182,7 +195,10 @@ int rules_set_all(struct rules *r, enum rules_mode mode, bool inbound, struct er
 	return change_to(r, &next, e);
 }
 
+/* A bridge's switches are put back by what the rules say: those that are gone come back first. */
 int rules_remove(struct rules *r, struct err *e)
 {
+	if (r->undo_count && rules_check(r, NULL) == -ENOENT)
+		rules_restore(r, NULL);
 	return sweep_label(r->label, e);
 }

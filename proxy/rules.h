@@ -38,6 +38,17 @@ struct rules_nic {
 	uint16_t queue, inbound_queue;
 };
 
+/** struct rules_switches - of a bridge and of its namespace, each 0 or 1 */
+struct rules_switches {
+	unsigned int ipv4, ipv6, vlan;
+};
+
+/** struct rules_undo - how a bridge's switches stood before the first guest; iptables only */
+struct rules_undo {
+	char bridge[IFNAMSIZ];
+	struct rules_switches before;
+};
+
 /** struct rules - the rules of one guest in the calling thread's network namespace. */
 struct rules {
 	enum rules_kind kind;
@@ -48,6 +59,8 @@ struct rules {
 	bool inbound[RULES_MAX_NICS];
 	bool nft_blocks; /* iptables: nft has a part in RULES_BLOCK */
 	bool unsure;     /* the last change failed: some of it may be in force */
+	unsigned int undo_count;
+	struct rules_undo undo[RULES_MAX_NICS];
 };
 
 /**
@@ -99,6 +112,21 @@ int rules_inbound(struct rules *r, unsigned int nic, bool on, struct err *e);
 
 /** rules_set_all() - rules_set() and rules_inbound() of all NICs with one run of the tool. */
 int rules_set_all(struct rules *r, enum rules_mode mode, bool inbound, struct err *e);
+
+/**
+ * rules_check() - whether the kernel still has what should be there: others can remove it, with
+ * "nft flush ruleset" or "iptables -t mangle -F". Runs the tool to list, 5 to 20 ms.
+ *
+ * 0; -ENOENT with what is missing; another -errno when it cannot be found out.
+ */
+int rules_check(const struct rules *r, struct err *e);
+
+/**
+ * rules_restore() - make all again that rules_check() may have missed, in the modes wanted, without
+ * a moment in which more is open than before. Packets that waited in a queue are lost if the hook
+ * itself was taken away: the kernel drops them then.
+ */
+int rules_restore(struct rules *r, struct err *e);
 
 /** rules_remove() - undo everything; the last guest on a bridge puts its switches back. */
 int rules_remove(struct rules *r, struct err *e);
