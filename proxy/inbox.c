@@ -41,6 +41,21 @@ static void forget_oldest(struct inbox *in)
 	framebuf_drop(&in->frames, k);
 }
 
+/* Frames before @number that the connection had no room for. As above those up to the youngest mark
+ * are no loss yet; inbox_count_missed() finds them if a replica would need them after all. */
+static void note_gap(struct inbox *in, struct inbox_nic *n, uint64_t number)
+{
+	uint64_t from = MAX(n->last, n->marked), upto = number - 1;
+
+	if (upto == n->last)
+		return;
+	n->forgotten = upto;
+	if (upto <= from)
+		return;
+	n->counted = upto;
+	in->losses += upto - from;
+}
+
 bool inbox_add(struct inbox *in, uint8_t nic, uint64_t number, const void *data, size_t len)
 {
 	struct inbox_nic *n = &in->nics[nic];
@@ -48,6 +63,7 @@ bool inbox_add(struct inbox *in, uint8_t nic, uint64_t number, const void *data,
 
 	if (number <= n->last)
 		return false;
+	note_gap(in, n, number);
 	n->last = number;
 	if (number <= n->base)
 		return false;

@@ -15,7 +15,7 @@
  * @last:      received
  * @base:      mark of the last committed checkpoint: no guest needs frames up to it
  * @injected:  the replica as it stands has been given all up to here
- * @forgotten: the youngest that had to go for want of memory
+ * @forgotten: the youngest that had to go for want of memory, or never came
  * @counted:   those forgotten up to here have been counted as lost
  * @marked:    the youngest mark, committed or not
  */
@@ -53,7 +53,8 @@ void inbox_destroy(struct inbox *in);
 /** inbox_attach() - empty, for a replica that stands at checkpoint @epoch. */
 void inbox_attach(struct inbox *in, uint64_t epoch);
 
-/** inbox_add() - keep frame @number, larger than all before. False: nobody needs it. */
+/** inbox_add() - keep frame @number, larger than all before. False: nobody needs it. Numbers that
+ * are left out are losses. */
 bool inbox_add(struct inbox *in, uint8_t nic, uint64_t number, const void *data, size_t len);
 
 /** inbox_take() - true once for a frame that the replica has not been given: it is given now. */

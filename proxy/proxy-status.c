@@ -37,6 +37,7 @@ void proxy_get_status(struct proxy *p, struct proxy_status *out)
 	out->compares = p->side == SIDE_PRIMARY && p->compares;
 	out->rewritten_flows = replica_net_rewrites(p->replica)->flows.used;
 	replica_net_get_stats(p->replica, &rs);
+	out->injected = rs.injected;
 	out->replayed = rs.replayed;
 	out->mirror_lost += rs.lost;
 	out->nic_count = p->config.nic_count;

@@ -44,6 +44,7 @@ static void inbound_frames_reach_both_guests(void **state)
 	expect(w, &w->a, 51, 51);
 	assert_int_equal(status(&w->a).mirrored, 51);
 	assert_int_equal(status(&w->b).nics[0].frames_in, 51);
+	assert_int_equal(status(&w->b).injected, 51);
 }
 
 static void the_replica_hears_nothing_of_its_own_hosts_network(void **state)

@@ -275,6 +275,39 @@ static void a_loss_above_the_marks_is_not_made_up_for(void **state)
 	assert_int_equal(out.lost, 1 + 10);
 }
 
+static void frames_that_never_came_are_a_loss_told_once_for_each_checkpoint(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	mirror(0, 1);
+	assert_int_equal(out.lost_calls, 0);
+	mirror(0, 5);
+	mirror(0, 7);
+	assert_int_equal(out.lost_calls, 1);
+	assert_int_equal(out.lost, 3);
+	checkpoint(2, 7);
+	replica_net_running(r);
+	assert_int_equal(out.lost_calls, 1);
+	mirror(0, 9);
+	assert_int_equal(out.lost_calls, 2);
+	assert_int_equal(out.injected, 4);
+}
+
+static void frames_that_never_came_are_no_loss_below_the_mark_only(void **state)
+{
+	(void)state;
+	mark_all(1, 4);
+	mirror(0, 5);
+	assert_int_equal(out.lost_calls, 0);
+	checkpoint(1, 4);
+	replica_net_running(r);
+	mirror(0, 8);
+	assert_int_equal(out.lost, 2);
+	checkpoint(2, 6); /* made up for one of two */
+	assert_int_equal(out.lost, 2 + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +322,8 @@ int main(void)
 		rule(a_late_frame_of_a_committed_checkpoint_is_not_kept),
 		rule(a_lost_frame_is_counted_once),
 		rule(a_loss_above_the_marks_is_not_made_up_for),
+		rule(frames_that_never_came_are_a_loss_told_once_for_each_checkpoint),
+		rule(frames_that_never_came_are_no_loss_below_the_mark_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
