@@ -38,6 +38,8 @@ static const struct {
 	[CHAN_OWN_ADDRESS] = {"OWN_ADDRESS", F_NIC, ADDRESS_BYTES, ADDRESS_BYTES},
 	[CHAN_LEFT] = {"LEFT", F_NIC, 0, 0},
 	[CHAN_PING] = {"PING", F_FLAGS | F_NUMBER | F_MARK, 0, 0},
+	[CHAN_MUTE] = {"MUTE", 0, 0, 0},
+	[CHAN_JOINED] = {"JOINED", 0, 0, 0},
 };
 
 _Static_assert(CHAN_HEADER_BYTES + NOTE_BYTES <= CHAN_ENCODE_MAX, "a note is the longest");

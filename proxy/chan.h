@@ -33,11 +33,15 @@ enum chan_type {
 	CHAN_COMMITTED, /* primary: epoch @number's held output is released */
 	CHAN_FLOW,      /* primary: struct flow_note */
 	CHAN_LOST, /* secondary: it lost frames of its guest or of the mirror; @number how many */
-	CHAN_REWRITE, /* primary: one connection that it rewrites as of epoch @number: struct
-			 chan_rewrite; all before the CHAN_EPOCH of that number */
+	CHAN_REWRITE,     /* primary: one connection that it rewrites as of epoch @number: struct
+			     chan_rewrite; all before the CHAN_EPOCH of that number */
 	CHAN_OWN_ADDRESS, /* primary: an address of the guest on @nic, for announcements */
 	CHAN_LEFT,        /* primary: its tap of @nic is out of the bridge */
 	CHAN_PING, /* either: answered by the same, @number and @mark too, with CHAN_PING_ANSWER */
+	CHAN_MUTE, /* primary: its guest stands still for good or is dead; no more is said of its
+		      output */
+	CHAN_JOINED, /* former secondary: it is the guest's host now, in the bridges and announced
+		      */
 	CHAN_TYPES,
 };
 

@@ -36,7 +36,7 @@ void chan_io_close(struct proxy *p)
 	loop_src_free(&c->src);
 	close_fd(&c->fd);
 	c->in_len = c->out_from = c->out_len = 0;
-	c->wants_out = false;
+	c->wants_out = c->paused = p->hears_relay = false;
 }
 
 static void broken(struct proxy *p, const char *why)
@@ -48,14 +48,23 @@ static void broken(struct proxy *p, const char *why)
 	proxy_tell(p, TALE_LOST, 0, text);
 }
 
-static void want_out(struct chan_io *c)
+static void want(struct chan_io *c)
 {
-	bool want = c->out_len;
+	bool out = c->out_len;
 
-	if (c->fd < 0 || want == c->wants_out)
+	if (c->fd < 0 || out == c->wants_out)
 		return;
-	c->wants_out = want;
-	loop_io_events(c->src, EPOLLIN | (want ? EPOLLOUT : 0));
+	c->wants_out = out;
+	loop_io_events(c->src, (c->paused ? 0 : EPOLLIN) | (out ? EPOLLOUT : 0));
+}
+
+/* The peer is gone; what it had said before is still to be heard. */
+static void hang_up(struct proxy *p, int code)
+{
+	p->chan.out_from = p->chan.out_len = 0;
+	chan_io_drain(p);
+	if (p->chan.fd >= 0)
+		broken(p, strerror(code));
 }
 
 void chan_io_flush(struct proxy *p)
@@ -70,7 +79,7 @@ void chan_io_flush(struct proxy *p)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EAGAIN) {
-			broken(p, strerror(errno));
+			hang_up(p, errno);
 			return;
 		}
 		if (n < 0)
@@ -80,7 +89,7 @@ void chan_io_flush(struct proxy *p)
 	}
 	if (!c->out_len)
 		c->out_from = 0;
-	want_out(c);
+	want(c);
 }
 
 static bool make_room(struct chan_io *c, size_t bytes)
@@ -159,6 +168,10 @@ static void on_message(struct proxy *p, const struct chan_msg *m)
 	if (m->type == CHAN_PING) {
 		if (!(m->flags & CHAN_PING_ANSWER))
 			chan_io_send(p, &pong);
+	} else if (p->side == SIDE_RELAY) {
+		relay_message(p, m);
+	} else if (relay_hears(p, m)) {
+		return;
 	} else if (p->side == SIDE_PRIMARY) {
 		primary_side_message(p, m);
 	} else if (p->side == SIDE_SECONDARY) {
@@ -171,8 +184,7 @@ static void decode(struct proxy *p)
 	struct chan_io *c = &p->chan;
 	size_t pos = 0;
 	struct err e;
-
-	while (c->fd >= 0 && pos < c->in_len) {
+	while (c->fd >= 0 && pos < c->in_len && !c->paused) {
 		struct chan_msg m;
 		ssize_t n = chan_decode(&m, c->in + pos, c->in_len - pos, &e);
 
@@ -196,8 +208,7 @@ static bool take_in(struct proxy *p)
 {
 	struct chan_io *c = &p->chan;
 	ssize_t n;
-
-	if (c->fd < 0)
+	if (c->fd < 0 || c->paused || c->in_len == IN_BYTES)
 		return false;
 	n = recv(c->fd, c->in + c->in_len, IN_BYTES - c->in_len, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -209,6 +220,18 @@ static bool take_in(struct proxy *p)
 	c->in_len += (size_t)n;
 	decode(p);
 	return true;
+}
+
+void chan_io_pause(struct proxy *p, bool on)
+{
+	struct chan_io *c = &p->chan;
+
+	if (c->fd < 0 || c->paused == on)
+		return;
+	c->paused = on;
+	loop_io_events(c->src, (on ? 0 : EPOLLIN) | (c->wants_out ? EPOLLOUT : 0));
+	if (!on)
+		decode(p);
 }
 
 void chan_io_drain(struct proxy *p)

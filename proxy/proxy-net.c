@@ -179,6 +179,13 @@ static void close_aside(struct proxy *p, struct port *o)
 	worker_submit(p->closer, &c->job);
 }
 
+/* Still open for injection, no longer read. */
+void ports_deafen(struct proxy *p)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		loop_src_free(&p->ports[i].mirror_src);
+}
+
 void ports_stop_mirror(struct proxy *p)
 {
 	for (unsigned i = 0; i < p->config.nic_count; i++)
@@ -231,16 +238,24 @@ int ports_join(struct proxy *p, struct err *e)
 	return r;
 }
 
-void ports_leave(struct proxy *p, struct err *e)
+void ports_mute(struct proxy *p, struct err *e)
 {
 	for (unsigned i = 0; i < p->config.nic_count; i++) {
 		struct port *o = &p->ports[i];
-		struct chan_msg m = {.type = CHAN_LEFT, .nic = o->nic};
 
 		if (o->joined && o->bridge.index)
 			netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL);
 		else if (o->joined && !netlink_set_up(&p->netlink, &o->tap, false, e))
 			tap_set_host_silent(o->tap.name, true, NULL);
+	}
+}
+
+void ports_leave(struct proxy *p)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct port *o = &p->ports[i];
+		struct chan_msg m = {.type = CHAN_LEFT, .nic = o->nic};
+
 		o->leaving |= o->joined && o->bridge.index;
 		o->joined = false;
 		chan_io_send(p, &m);

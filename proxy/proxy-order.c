@@ -11,9 +11,10 @@ static void complain(struct proxy *p, const struct err *e)
 
 static int attach(struct proxy *p, struct proxy_call *c)
 {
+	p->peer_mute = false;
 	if (c->fd < 0)
 		return 0; /* the connection serves on, in the other direction */
-	p->peer_left = false;
+	p->hears_relay = false;
 	return chan_io_open(p, c->fd);
 }
 
@@ -27,6 +28,7 @@ static void attach_primary(struct proxy *p, struct proxy_call *c)
 		primary_side_enter(p, &e);
 	p->epoch = c->epoch;
 	p->side = SIDE_PRIMARY;
+	chan_io_pause(p, false);
 	if (!e.code)
 		return;
 	complain(p, &e);
@@ -34,24 +36,37 @@ static void attach_primary(struct proxy *p, struct proxy_call *c)
 	proxy_tell(p, TALE_LOST, 0, err_msg(&e));
 }
 
-static void attach_secondary(struct proxy *p, struct proxy_call *c)
+void secondary_begin(struct proxy *p, uint64_t epoch)
 {
 	struct err e = {};
 
-	if (attach(p, c))
-		err_set(&e, ENOMEM, "packet connection");
 	/* Before a take-over, whose way has no room for it: output waits for us, input of
 	 * connections may. */
-	else if (!ports_set_rules(p, RULES_QUEUE, true, &e))
+	if (!ports_set_rules(p, RULES_QUEUE, true, &e))
 		replica_side_enter(p, &e);
-	replica_net_attach(p->replica, c->epoch);
-	p->epoch = c->epoch;
+	replica_net_attach(p->replica, epoch);
+	p->epoch = epoch;
 	p->side = SIDE_SECONDARY;
+	chan_io_pause(p, false);
 	if (!e.code)
 		return;
 	complain(p, &e);
 	chan_io_close(p);
 	proxy_tell(p, TALE_LOST, 0, err_msg(&e));
+}
+
+static void attach_secondary(struct proxy *p, struct proxy_call *c)
+{
+	if (p->side == SIDE_RELAY && c->fd < 0) {
+		p->second_after_relay = true;
+		p->epoch = c->epoch;
+		return;
+	}
+	relay_end(p);
+	if (attach(p, c))
+		proxy_tell(p, TALE_LOST, 0, "no memory for the packet connection");
+	else
+		secondary_begin(p, c->epoch);
 }
 
 /* The rules stay until the guest is silent: else younger packets would overtake those that wait. */
@@ -60,6 +75,7 @@ static void pass(struct proxy *p)
 	struct err e = {};
 	bool joined = p->ports[0].joined;
 
+	loop_timer_disarm(p->relay);
 	primary_side_read_dry(p);
 	compare_pass_all(p->compare, clock_now_us());
 	for (unsigned i = 0; i < p->config.nic_count; i++)
@@ -74,23 +90,6 @@ static void pass(struct proxy *p)
 	}
 }
 
-/* What the guest got is told to the end; what it sent and nobody released is never heard. */
-static void silence(struct proxy *p)
-{
-	struct err e = {};
-
-	if (p->side == SIDE_PRIMARY)
-		primary_side_read_dry(p);
-	compare_drop_all(p->compare);
-	for (unsigned i = 0; i < p->config.nic_count; i++)
-		nfqueue_flush(p->ports[i].out);
-	ports_leave(p, &e);
-	ports_stop_mirror(p);
-	p->side = SIDE_SILENT;
-	if (e.code)
-		complain(p, &e);
-}
-
 void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 {
 	switch (c->op) {
@@ -101,6 +100,7 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		attach_secondary(p, c);
 		break;
 	case PROXY_DETACH:
+		relay_end(p);
 		chan_io_flush(p);
 		chan_io_close(p);
 		break;
@@ -114,7 +114,10 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		pass(p);
 		break;
 	case PROXY_SILENCE:
-		silence(p);
+		relay_begin(p);
+		break;
+	case PROXY_LEAVE:
+		relay_await(p);
 		break;
 	case PROXY_STOPPED:
 		replica_net_stopped(p->replica);
@@ -150,6 +153,8 @@ void proxy_housekeeping(struct proxy *p)
 	struct err e = {};
 
 	replica_net_tick(p->replica, clock_now_us());
+	if (p->side == SIDE_PASS && !p->hears_relay)
+		ports_stop_mirror(p);
 	if (proxy_rewrites(p) || !silent || (p->side != SIDE_PASS && p->side != SIDE_PRIMARY))
 		return;
 	if (ports_set_rules(p, p->side == SIDE_PASS ? RULES_OFF : RULES_QUEUE, false, &e))

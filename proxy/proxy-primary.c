@@ -217,7 +217,7 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
 	chan_io_send(o->proxy, &m);
 }
 
-static void read_mirror(struct port *o)
+void primary_side_read_mirror(struct port *o)
 {
 	while (mirror_read(&o->mirror, on_frame, o) == MIRROR_BATCH)
 		;
@@ -231,7 +231,7 @@ void primary_side_on_mirror(void *arg, int fd, uint32_t revents)
 
 	(void)fd, (void)revents;
 	pthread_mutex_lock(&p->lock);
-	read_mirror(o);
+	primary_side_read_mirror(o);
 	proxy_settle(p);
 	pthread_mutex_unlock(&p->lock);
 }
@@ -245,7 +245,7 @@ void primary_side_read_dry(struct proxy *p)
 			;
 		check_loss(o);
 		if (mirror_fd(&o->mirror) >= 0)
-			read_mirror(o);
+			primary_side_read_mirror(o);
 	}
 }
 
@@ -263,7 +263,7 @@ static int take_counts(struct port *o, struct tapcount_now *now)
 {
 	int r = tap_counters_read(&o->counters, &now->read, &now->dropped);
 
-	read_mirror(o);
+	primary_side_read_mirror(o);
 	now->mirrored = o->mirrored;
 	now->lost = mirror_lost(&o->mirror);
 	return r;

@@ -22,10 +22,12 @@
 
 /* What the guest of this host is to the network. */
 enum proxy_side {
-	SIDE_SILENT,    /* not heard: before the first word, and after the last */
-	SIDE_PASS,      /* runs here, nobody protects it */
-	SIDE_PRIMARY,   /* runs here, held and compared */
-	SIDE_SECONDARY, /* the replica */
+	SIDE_SILENT, /* not heard: before the first word, and after the last */
+	SIDE_PASS,   /* runs here, nobody protects it */
+	SIDE_PRIMARY,
+	/* runs here, held and compared */ SIDE_SECONDARY, /* the replica */
+	SIDE_RELAY, /* stands still or is dead, and another host carries on: passes on what still
+		       comes */
 	SIDE_COUNT,
 };
 
@@ -91,6 +93,7 @@ struct chan_io {
 	bool urgent;      /* something in @out must leave now */
 	bool waits; /* the rest leaves with the next urgent message, or when the timer is over */
 	bool wants_out;
+	bool paused; /* nothing is read */
 };
 
 struct proxy {
@@ -112,7 +115,7 @@ struct proxy {
 	pthread_mutex_t lock;
 	struct loop *loop;
 	struct mailbox orders;
-	struct loop_src *orders_src, *tick, *announce, *housekeeping, *leave, *lazy;
+	struct loop_src *orders_src, *tick, *announce, *housekeeping, *leave, *lazy, *relay;
 	struct worker *closer;
 	bool ending;
 	enum proxy_side side;
@@ -127,7 +130,12 @@ struct proxy {
 	int rules_watch_fd;
 	struct loop_src *rules_watch, *rules_timer;
 	uint64_t rules_restored_us;
-	bool peer_left;    /* CHAN_LEFT came */
+	bool peer_mute; /* CHAN_MUTE came */
+
+	/* proxy-relay.c */
+	bool second_after_relay; /* the daemon has made us secondary meanwhile */
+	bool hears_relay, relay_is_raw;
+	unsigned left;     /* NICs of which the old host said LEFT */
 	bool compares;     /* primary: the epoch since the last close */
 	bool told_waiting; /* primary: output of this epoch waits for its checkpoint */
 	unsigned announced;
@@ -139,7 +147,7 @@ struct proxy {
 
 /* proxy-order.c: one order */
 void proxy_carry_out(struct proxy *p, struct proxy_call *c);
-
+void secondary_begin(struct proxy *p, uint64_t epoch);
 /* Every few seconds: what rewriting needs goes when its last connection has. */
 void proxy_housekeeping(struct proxy *p);
 
@@ -161,6 +169,9 @@ void chan_io_flush(struct proxy *p);
 void chan_io_settle(struct proxy *p);
 void chan_io_on_lazy(void *arg);
 
+/* Leave unread what comes, or go on reading. */
+void chan_io_pause(struct proxy *p, bool on);
+
 /* Take in all that waits in the socket. */
 void chan_io_drain(struct proxy *p);
 
@@ -175,8 +186,22 @@ void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t sto
 void primary_side_commit(struct proxy *p, uint64_t epoch);
 void primary_side_message(struct proxy *p, const struct chan_msg *m);
 void primary_side_read_dry(struct proxy *p);
+void primary_side_read_mirror(struct port *o);
 void primary_side_on_queue(void *arg, int fd, uint32_t revents);
 void primary_side_on_mirror(void *arg, int fd, uint32_t revents);
+
+/* proxy-relay.c: a host that the guest leaves, and the one it goes to */
+void relay_begin(struct proxy *p);
+void relay_end(struct proxy *p);
+
+/* Wait for the new host's word, a while: for an end of the daemon. */
+void relay_await(struct proxy *p);
+void relay_message(struct proxy *p, const struct chan_msg *m);
+void relay_joined(struct proxy *p, bool planned);
+
+/* What the old host passes on; true when @m was that. */
+bool relay_hears(struct proxy *p, const struct chan_msg *m);
+void relay_on_timer(void *arg);
 
 /* proxy-replica.c */
 extern const struct replica_net_ops proxy_replica_ops;
@@ -198,7 +223,9 @@ int ports_set_rules(struct proxy *p, enum rules_mode mode, bool inbound, struct 
 int ports_mirror(struct proxy *p, enum mirror_direction direction, loop_io_fn fn, struct err *e);
 void ports_stop_mirror(struct proxy *p);
 int ports_join(struct proxy *p, struct err *e);
-void ports_leave(struct proxy *p, struct err *e);
+void ports_mute(struct proxy *p, struct err *e);
+void ports_leave(struct proxy *p);
+void ports_deafen(struct proxy *p);
 void ports_on_leave(void *arg);
 void ports_announce(struct proxy *p);
 

@@ -170,8 +170,8 @@ void replica_side_message(struct proxy *p, const struct chan_msg *m)
 	case CHAN_OWN_ADDRESS:
 		replica_net_own_address(r, m->nic, &m->address, m->vlan);
 		break;
-	case CHAN_LEFT:
-		p->peer_left = true;
+	case CHAN_MUTE:
+		p->peer_mute = true;
 		break;
 	default:
 		break;
@@ -202,7 +202,7 @@ static void await_last_words(struct proxy *p)
 	uint64_t end = clock_now_us() + LAST_WORDS_US;
 
 	chan_io_drain(p);
-	while (p->chan.fd >= 0 && !p->peer_left && clock_now_us() < end) {
+	while (p->chan.fd >= 0 && !p->peer_mute && clock_now_us() < end) {
 		struct pollfd fd = {.fd = p->chan.fd, .events = POLLIN};
 
 		poll(&fd, 1, 1);
@@ -232,10 +232,10 @@ void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned)
 {
 	struct err e = {};
 
-	if (planned)
-		await_last_words(p);
-	else
-		chan_io_drain(p);
+	if (p->side == SIDE_RELAY) /* back, before the one that took over had joined */
+		replica_net_attach(p->replica, epoch);
+	loop_timer_disarm(p->relay);
+	await_last_words(p);
 	read_dry(p);
 	if (ports_join(p, &e))
 		proxy_tell(p, TALE_NOTE, 0, err_msg(&e));
@@ -244,7 +244,8 @@ void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned)
 	p->announced = 0;
 	ports_announce(p);
 	replica_net_take_over(p->replica, clock_now_us());
-	ports_stop_mirror(p);
+	ports_deafen(p);
+	relay_joined(p, planned);
 }
 
 int replica_side_enter(struct proxy *p, struct err *e)

@@ -23,7 +23,8 @@ void proxy_get_status(struct proxy *p, struct proxy_status *out)
 	static const char *const sides[SIDE_COUNT] = {[SIDE_SILENT] = "silent",
 						      [SIDE_PASS] = "pass",
 						      [SIDE_PRIMARY] = "primary",
-						      [SIDE_SECONDARY] = "secondary"};
+						      [SIDE_SECONDARY] = "secondary",
+						      [SIDE_RELAY] = "relay"};
 	struct replica_net_stats rs;
 
 	*out = (struct proxy_status){};

@@ -67,8 +67,11 @@ enum proxy_op {
 			  epoch   the secondary runs too */
 	PROXY_COMMIT,  /* primary: checkpoint @epoch is committed */
 	PROXY_PASS,    /* the guest runs here and nobody protects it: in the bridge, nothing held */
-	PROXY_SILENCE, /* this host's guest is not to be heard any more: held packets dropped, out
-			  of the bridge */
+	PROXY_SILENCE, /* this host's guest, which stands still for good or is dead, is not to be
+			  heard any more: held packets are dropped; what still comes for it is
+			  passed on to the peer, until that has joined the network, or at once, this
+			  host's taps are out of the bridges */
+	PROXY_LEAVE,   /* after PROXY_SILENCE: done when the taps are out */
 	PROXY_STOPPED, /* secondary: its guest stands still */
 	PROXY_COMMITTED, /* secondary: @epoch is committed here */
 	PROXY_LOADED, /* secondary: the guest stands at @epoch; @runs: it is set running when this

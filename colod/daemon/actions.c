@@ -205,6 +205,8 @@ static void act_end(struct daemon *d, enum wire_type word, const char *reason, i
 	if (d->link) {
 		daemon_peer_send(d, word, reason);
 		link_flush(d->link, LAST_WORDS_MS);
+		if (word == WIRE_GONE)
+			daemon_packets_leave(d);
 		link_down(d->link);
 	}
 	daemon_end(d, result, reason);

@@ -78,6 +78,9 @@ void daemon_packets_detach(struct daemon *d);
 void daemon_packets_pass(struct daemon *d);
 void daemon_packets_silence(struct daemon *d);
 
+/* After it: until the host that carries on has joined the network, what still comes is passed on to
+ * it. */
+void daemon_packets_leave(struct daemon *d);
 /* A planned switch-over made us primary: take the network over, then set the guest running. */
 void daemon_packets_switch_and_run(struct daemon *d);
 

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #define SILENCE_MS    200
+#define LEAVE_MS      700
 #define CHECKPOINT_MS 5
-
 int daemon_taps_open(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
@@ -202,6 +202,12 @@ void daemon_packets_switch_and_run(struct daemon *d)
 				 .done = on_taken_over,
 				 .arg = d};
 	proxy_submit(d->proxy, c);
+}
+
+void daemon_packets_leave(struct daemon *d)
+{
+	if (d->proxy)
+		proxy_run(d->proxy, PROXY_LEAVE, LEAVE_MS);
 }
 
 void daemon_packets_silence(struct daemon *d)

@@ -33,6 +33,8 @@ static const struct spec {
 	{CHAN_OWN_ADDRESS, 8, "OWN_ADDRESS", NIC, 18},
 	{CHAN_LEFT, 9, "LEFT", NIC, 0},
 	{CHAN_PING, 10, "PING", FLAGS | NUMBER | MARK, 0},
+	{CHAN_MUTE, 11, "MUTE", 0, 0},
+	{CHAN_JOINED, 12, "JOINED", 0, 0},
 };
 
 #define for_each_spec(s) for (const struct spec *s = specs; s < specs + ARRAY_SIZE(specs); s++)
