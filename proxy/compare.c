@@ -279,6 +279,11 @@ void compare_drop_all(struct compare *c)
 	cmp_drop_list(c, &c->closed);
 }
 
+void compare_undrop(struct compare *c)
+{
+	c->dropping = false;
+}
+
 void compare_lost(struct compare *c, const char *what, uint64_t now_us)
 {
 	c->now_us = now_us;

@@ -110,8 +110,12 @@ void compare_commit(struct compare *c, uint64_t epoch, uint64_t now_us);
 void compare_pass_all(struct compare *c, uint64_t now_us);
 
 /** compare_drop_all() - this guest's output must not be seen any more (another one carries on):
- * what is held is dropped, and what comes too, until compare_pass_all(). */
+ * what is held is dropped, and what comes too, until compare_pass_all() or compare_undrop(). */
 void compare_drop_all(struct compare *c);
+
+/** compare_undrop() - this guest carries on after all: what comes next is treated as the mode says.
+ */
+void compare_undrop(struct compare *c);
 
 /** compare_lost() - the kernel lost packets of one side (ENOBUFS, drops): ask for a checkpoint. */
 void compare_lost(struct compare *c, const char *what, uint64_t now_us);

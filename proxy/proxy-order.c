@@ -18,8 +18,21 @@ static int attach(struct proxy *p, struct proxy_call *c)
 	return chan_io_open(p, c->fd);
 }
 
+/* A guest that was not to be heard any more is, after all: nobody has come to life in its place. */
+static void speak_again(struct proxy *p)
+{
+	struct err e = {};
+
+	compare_undrop(p->compare);
+	if (ports_join(p, &e))
+		complain(p, &e);
+	p->announced = 0;
+	ports_announce(p);
+}
+
 static void attach_primary(struct proxy *p, struct proxy_call *c)
 {
+	bool was_silent = p->side == SIDE_SILENT;
 	struct err e = {};
 
 	if (attach(p, c))
@@ -29,6 +42,8 @@ static void attach_primary(struct proxy *p, struct proxy_call *c)
 	p->epoch = c->epoch;
 	p->side = SIDE_PRIMARY;
 	chan_io_pause(p, false);
+	if (was_silent && !e.code)
+		speak_again(p);
 	if (!e.code)
 		return;
 	complain(p, &e);
@@ -76,18 +91,42 @@ static void pass(struct proxy *p)
 	bool joined = p->ports[0].joined;
 
 	loop_timer_disarm(p->relay);
+	if (ports_join(p, &e)) /* first: a port that is shut drops what is released */
+		complain(p, &e);
 	primary_side_read_dry(p);
 	compare_pass_all(p->compare, clock_now_us());
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		nfqueue_flush(p->ports[i].out);
 	p->side = SIDE_PASS;
 	ports_stop_mirror(p);
-	if (ports_join(p, &e))
-		complain(p, &e);
 	if (!joined) {
 		p->announced = 0;
 		ports_announce(p);
 	}
+}
+
+/* A port that is shut drops even what a rule releases: ARP, neighbour discovery, pure acks. */
+static void shut(struct proxy *p, struct port *o, struct err *e)
+{
+	if (!o->joined)
+		return;
+	if (!o->bridge.index ||
+	    netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL))
+		netlink_set_up(&p->netlink, &o->tap, false, e);
+	o->joined = false;
+}
+
+static void hold(struct proxy *p)
+{
+	struct err e = {};
+
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		shut(p, &p->ports[i], &e);
+	compare_close_epoch(p->compare, p->epoch, COMPARE_HOLD, clock_now_us());
+	ports_stop_mirror(p);
+	p->side = SIDE_SILENT;
+	if (e.code)
+		complain(p, &e);
 }
 
 void proxy_carry_out(struct proxy *p, struct proxy_call *c)
@@ -112,6 +151,9 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		break;
 	case PROXY_PASS:
 		pass(p);
+		break;
+	case PROXY_HOLD:
+		hold(p);
 		break;
 	case PROXY_SILENCE:
 		relay_begin(p);

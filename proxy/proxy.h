@@ -67,6 +67,9 @@ enum proxy_op {
 			  epoch   the secondary runs too */
 	PROXY_COMMIT,  /* primary: checkpoint @epoch is committed */
 	PROXY_PASS,    /* the guest runs here and nobody protects it: in the bridge, nothing held */
+	PROXY_HOLD,    /* primary without a session, whose peer may have taken over: nothing leaves,
+			  ARP neither, until the next attach or PASS; what is held then goes on
+			  waiting: for a commit, or not at all */
 	PROXY_SILENCE, /* this host's guest, which stands still for good or is dead, is not to be
 			  heard any more: held packets are dropped; what still comes for it is
 			  passed on to the peer, until that has joined the network, or at once, this

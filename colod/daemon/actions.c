@@ -108,7 +108,7 @@ static void act_drop_peer(struct daemon *d, enum fsm_event ev, const char *reaso
 	if (may_go_solo(d, ev, synced)) {
 		daemon_packets_pass(d);
 	} else {
-		d->holding = true;
+		daemon_packets_hold(d);
 		log_warn("packets",
 			 "the guest's output is held until the peer is back: solo = forbid");
 	}

@@ -71,11 +71,13 @@ void daemon_taps_close(struct daemon *d);
 int daemon_bypass_rules(const struct config *c, struct bypass *b, struct err *e);
 int daemon_packets_init(struct daemon *d, struct err *e);
 
-/* A session begins, with d->start_packet_fd; ends; nobody protects the guest; the guest may be
- * heard no more. */
+/* A session begins, with d->start_packet_fd; ends; nobody protects the guest; nobody does, and a
+ * replica may have come to life: not a word until the peer is back; the guest may be heard no more.
+ */
 void daemon_packets_attach(struct daemon *d);
 void daemon_packets_detach(struct daemon *d);
 void daemon_packets_pass(struct daemon *d);
+void daemon_packets_hold(struct daemon *d);
 void daemon_packets_silence(struct daemon *d);
 
 /* After it: until the host that carries on has joined the network, what still comes is passed on to

@@ -179,6 +179,12 @@ void daemon_packets_pass(struct daemon *d)
 	order_fd(d, PROXY_PASS, 0, -1, NULL);
 }
 
+void daemon_packets_hold(struct daemon *d)
+{
+	d->holding = true;
+	order_fd(d, PROXY_HOLD, 0, -1, NULL);
+}
+
 static void on_taken_over(struct proxy_call *c)
 {
 	struct daemon *d = c->arg;
