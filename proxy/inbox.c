@@ -79,20 +79,20 @@ bool inbox_add(struct inbox *in, uint8_t nic, uint64_t number, const void *data,
 	return true;
 }
 
-bool inbox_take(struct inbox *in, uint8_t nic, uint64_t number)
+bool inbox_is_due(const struct inbox *in, uint8_t nic, uint64_t number)
 {
-	struct inbox_nic *n = &in->nics[nic];
+	return number > in->nics[nic].injected;
+}
 
-	if (number <= n->injected)
-		return false;
-	n->injected = number;
-	return true;
+void inbox_given(struct inbox *in, uint8_t nic, uint64_t number)
+{
+	in->nics[nic].injected = MAX(in->nics[nic].injected, number);
 }
 
 struct kept *inbox_next(struct inbox *in, struct kept *k)
 {
 	k = k ? framebuf_next(&in->frames, k) : framebuf_first(&in->frames);
-	while (k && !inbox_take(in, k->nic, k->number))
+	while (k && !inbox_is_due(in, k->nic, k->number))
 		k = framebuf_next(&in->frames, k);
 	return k;
 }

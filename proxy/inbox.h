@@ -57,11 +57,14 @@ void inbox_attach(struct inbox *in, uint64_t epoch);
  * are left out are losses. */
 bool inbox_add(struct inbox *in, uint8_t nic, uint64_t number, const void *data, size_t len);
 
-/** inbox_take() - true once for a frame that the replica has not been given: it is given now. */
-bool inbox_take(struct inbox *in, uint8_t nic, uint64_t number);
+/** inbox_is_due() - the replica has not been given this frame. */
+bool inbox_is_due(const struct inbox *in, uint8_t nic, uint64_t number);
+
+/** inbox_given() - the replica has been given all frames of @nic up to @number. */
+void inbox_given(struct inbox *in, uint8_t nic, uint64_t number);
 
 /** inbox_next() - the next kept frame behind @k (NULL: the first) that the replica has not been
- * given; it is given now. */
+ * given. */
 struct kept *inbox_next(struct inbox *in, struct kept *k);
 
 /** inbox_count_missed() - add to @losses what is gone that the replica would have to be given. */

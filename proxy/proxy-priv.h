@@ -61,7 +61,7 @@ struct port {
 	uint64_t mirrored_at_us[ARRIVALS];
 	uint64_t frames_out_before; /* at the last housekeeping */
 	uint64_t lost, overruns;    /* already told */
-	uint64_t frames_in, frames_out, inject_failed;
+	uint64_t frames_in, frames_out;
 	unsigned own_told;
 	struct rules_traffic traffic;
 };
@@ -115,7 +115,7 @@ struct proxy {
 	pthread_mutex_t lock;
 	struct loop *loop;
 	struct mailbox orders;
-	struct loop_src *orders_src, *tick, *announce, *housekeeping, *leave, *lazy, *relay;
+	struct loop_src *orders_src, *tick, *announce, *housekeeping, *leave, *lazy, *retry, *relay;
 	struct worker *closer;
 	bool ending;
 	enum proxy_side side;
@@ -137,6 +137,7 @@ struct proxy {
 	bool hears_relay, relay_is_raw;
 	unsigned left;     /* NICs of which the old host said LEFT */
 	bool compares;     /* primary: the epoch since the last close */
+	bool retries;      /* secondary: frames wait for room in a tap, the timer runs */
 	bool told_waiting; /* primary: output of this epoch waits for its checkpoint */
 	unsigned announced;
 	uint64_t tick_at_us;
@@ -210,6 +211,7 @@ void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs);
 void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned);
 void replica_side_message(struct proxy *p, const struct chan_msg *m);
 void replica_side_on_mirror(void *arg, int fd, uint32_t revents);
+void replica_side_on_retry(void *arg);
 void replica_side_on_inbound(void *arg, int fd, uint32_t revents);
 
 /* proxy-guard.c: the rules stay in force */

@@ -15,17 +15,38 @@
 /* How long the old primary's last words on the packet connection may take after its word on the
  * control connection. */
 #define LAST_WORDS_US (20 * USEC_PER_MSEC)
+/* Until a frame that found no room is offered again. */
+#define RETRY_US (5 * USEC_PER_MSEC)
 
 /* ---- outputs of the core ---- */
 
-static void on_inject(void *arg, uint8_t nic, const uint8_t *data, size_t len)
+/* A full tap has room for more when the guest has read some. One that is down may come up again. */
+static int on_inject(void *arg, uint8_t nic, const uint8_t *data, size_t len)
 {
 	struct proxy *p = arg;
 	struct port *o = &p->ports[nic];
+	int r = mirror_inject(&o->mirror, data, len);
 
-	o->frames_in++;
-	if (mirror_inject(&o->mirror, data, len))
-		o->inject_failed++;
+	if (!r)
+		o->frames_in++;
+	if (r != -ENOBUFS && r != -EAGAIN && r != -ENETDOWN)
+		return r;
+	if (!p->retries)
+		loop_timer_arm(p->retry, RETRY_US);
+	p->retries = true;
+	return -EAGAIN;
+}
+
+void replica_side_on_retry(void *arg)
+{
+	struct proxy *p = arg;
+
+	pthread_mutex_lock(&p->lock);
+	p->retries = false;
+	if (p->side == SIDE_SECONDARY)
+		replica_net_retry(p->replica);
+	proxy_settle(p);
+	pthread_mutex_unlock(&p->lock);
 }
 
 static void on_to_primary(void *arg, uint8_t nic, uint64_t after, const uint8_t *data, size_t len)

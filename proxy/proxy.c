@@ -249,6 +249,7 @@ static int open_thread_side(struct proxy *p, struct err *e)
 	     loop_add_timer(p->loop, &p->announce, ports_on_announce, p) ||
 	     loop_add_timer(p->loop, &p->housekeeping, on_housekeeping, p) ||
 	     loop_add_timer(p->loop, &p->lazy, chan_io_on_lazy, p) ||
+	     loop_add_timer(p->loop, &p->retry, replica_side_on_retry, p) ||
 	     loop_add_timer(p->loop, &p->relay, relay_on_timer, p) ||
 	     loop_add_defer(p->loop, &p->leave, ports_on_leave, p)))
 		r = err_errno(e, ENOMEM, "proxy");
@@ -331,6 +332,7 @@ void proxy_free(struct proxy *p)
 	loop_src_free(&p->housekeeping);
 	loop_src_free(&p->leave);
 	loop_src_free(&p->lazy);
+	loop_src_free(&p->retry);
 	loop_src_free(&p->relay);
 	framebuf_destroy(&p->rewritten);
 	compare_free(p->compare);

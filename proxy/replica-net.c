@@ -59,12 +59,14 @@ static const struct cell {
 		},
 };
 
-/** struct replica_net - @told: of a loss; the next checkpoint makes up for it */
+/** struct replica_net - @told: of a loss; the next checkpoint makes up for it
+ * @behind: bits, NICs whose frames wait for room */
 struct replica_net {
 	const struct replica_net_ops *ops;
 	void *arg;
 	enum replica_state state;
 	bool told;
+	uint32_t behind;
 	unsigned nic_count;
 	struct neigh neighs[REPLICA_MAX_NICS];
 	struct inbox inbox;
@@ -112,10 +114,12 @@ static void tell_losses(struct replica_net *r)
 }
 
 /* A copy is changed, for the frame itself is still needed as it is. */
-static void inject(struct replica_net *r, uint8_t nic, const uint8_t *data, size_t len)
+static void inject(struct replica_net *r, uint8_t nic, uint64_t number, const uint8_t *data,
+		   size_t len)
 {
 	const struct rewrite *own;
 	struct view v;
+	int error;
 
 	view_frame(&v, data, len);
 	own = v.is_ip ? outbox_own(&r->outbox, nic, &v.p) : NULL;
@@ -124,15 +128,32 @@ static void inject(struct replica_net *r, uint8_t nic, const uint8_t *data, size
 		rewrite_in(own, r->scratch + v.l3, &v.p, v.partial);
 		data = r->scratch;
 	}
-	r->stats.injected++;
-	r->ops->inject(r->arg, nic, data, len);
+	error = r->ops->inject(r->arg, nic, data, len);
+	if (error == -EAGAIN) {
+		r->behind |= BIT(nic);
+		return;
+	}
+	inbox_given(&r->inbox, nic, number);
+	if (error)
+		r->inbox.losses++;
+	else
+		r->stats.injected++;
 }
 
 static void inject_kept(struct replica_net *r)
 {
 	inbox_count_missed(&r->inbox);
+	r->behind = 0;
 	for (struct kept *k = NULL; (k = inbox_next(&r->inbox, k));)
-		inject(r, k->nic, k->data, k->len);
+		if (!(r->behind & BIT(k->nic)))
+			inject(r, k->nic, k->number, k->data, k->len);
+}
+
+static void give_up_waiting(struct replica_net *r)
+{
+	for (struct kept *k = NULL; (k = inbox_next(&r->inbox, k));)
+		r->inbox.losses++;
+	r->behind = 0;
 }
 
 /* The former primary's connections, and what this guest said that it did not: the network's now. */
@@ -168,6 +189,7 @@ static void go_live(struct replica_net *r, uint64_t now_us)
 		load(r, r->inbox.committed);
 	replay(r, now_us);
 	inject_kept(r);
+	give_up_waiting(r);
 	framebuf_clear(&r->inbox.frames);
 	outbox_clear(&r->outbox);
 }
@@ -231,6 +253,7 @@ void replica_net_attach(struct replica_net *r, uint64_t epoch)
 	inbox_attach(&r->inbox, epoch);
 	outbox_clear(&r->outbox);
 	r->told = false;
+	r->behind = 0;
 	r->state = REPLICA_STOPPED;
 }
 
@@ -247,8 +270,8 @@ void replica_net_mirrored(struct replica_net *r, uint8_t nic, uint64_t number, c
 	neigh_learn_in(&r->neighs[nic], data + REPLICA_VNET_BYTES, len - REPLICA_VNET_BYTES);
 	r->stats.mirrored++;
 	if (inbox_add(&r->inbox, nic, number, data, len) && r->state == REPLICA_RUNNING &&
-	    inbox_take(&r->inbox, nic, number))
-		inject(r, nic, data, len);
+	    inbox_is_due(&r->inbox, nic, number) && !(r->behind & BIT(nic)))
+		inject(r, nic, number, data, len);
 	tell_losses(r);
 }
 
@@ -362,6 +385,14 @@ void replica_net_out(struct replica_net *r, uint8_t nic, const uint8_t *data, si
 	rewrites_saw(&r->rewrites, nic, &v.p, true, now_us);
 	outbox_add(&r->outbox, nic, data, len, &v.p, now_us);
 	r->ops->to_primary(r->arg, nic, r->inbox.loaded, data, len);
+}
+
+void replica_net_retry(struct replica_net *r)
+{
+	if (r->state != REPLICA_RUNNING || !r->behind)
+		return;
+	inject_kept(r);
+	tell_losses(r);
 }
 
 void replica_net_tick(struct replica_net *r, uint64_t now_us)

@@ -24,6 +24,8 @@
  * - A replica that stands still gets nothing; at a take-over it gets all above the mark of what it
  * was loaded with.
  * - A replica that goes on without being loaded goes on behind the last injected frame.
+ * - A guest that is slow to read is given what found no room later. At a take-over it is lost: the
+ *   network's own frames come from then on, and would be overtaken.
  *
  * For this the caller says loaded() only after it has emptied the tap of the replica, which stands
  * still, in both directions (what waits for the guest will be injected again; what it sent before
@@ -53,14 +55,15 @@ enum replica_state {
 /**
  * struct replica_net_ops - outputs; called from within the calls below, must not call back into
  * them. @data is the vnet header and the frame, valid during the call only.
- * @inject:     give a frame to the guest
+ * @inject:     give a frame to the guest; 0, -EAGAIN: there is no room now, younger ones of this NIC
+ * wait too until replica_net_retry(); another error: it cannot be given, and is lost
  * @to_primary: show it a frame of the guest, which was loaded with epoch @after
  * @transmit:   let a frame out to the network, through rewrites_out(): it is as the guest sent it
  * @lost:       @count frames that a guest will miss
  * @marked:     all marks of checkpoint @epoch are here: it may be committed
  */
 struct replica_net_ops {
-	void (*inject)(void *arg, uint8_t nic, const uint8_t *data, size_t len);
+	int (*inject)(void *arg, uint8_t nic, const uint8_t *data, size_t len);
 	void (*to_primary)(void *arg, uint8_t nic, uint64_t after, const uint8_t *data, size_t len);
 	void (*transmit)(void *arg, uint8_t nic, const uint8_t *data, size_t len);
 	void (*lost)(void *arg, uint64_t count);
@@ -154,6 +157,9 @@ void replica_net_take_over(struct replica_net *r, uint64_t now_us);
  */
 void replica_net_out(struct replica_net *r, uint8_t nic, const uint8_t *data, size_t len,
 		     uint64_t now_us);
+
+/** replica_net_retry() - to be called a while after inject() said -EAGAIN: give what waits. */
+void replica_net_retry(struct replica_net *r);
 
 void replica_net_tick(struct replica_net *r, uint64_t now_us);
 

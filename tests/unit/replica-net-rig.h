@@ -19,6 +19,8 @@ static struct out {
 	size_t seen_count[NICS];
 	unsigned injected, to_primary, transmitted, lost_calls;
 	uint64_t after, lost, marked;
+	int inject_error;     /* on_inject() says this, */
+	uint8_t inject_fails; /* of these NICs (bits) */
 	struct mk last;
 } out;
 
@@ -42,13 +44,16 @@ static inline void keep_last(const uint8_t *data, size_t len)
 	mk_data(&out.last, data + REPLICA_VNET_BYTES, len - REPLICA_VNET_BYTES);
 }
 
-static inline void on_inject(void *arg, uint8_t nic, const uint8_t *data, size_t len)
+static inline int on_inject(void *arg, uint8_t nic, const uint8_t *data, size_t len)
 {
 	(void)arg;
+	if (out.inject_fails & BIT(nic))
+		return out.inject_error;
 	out.injected++;
 	keep_last(data, len);
 	if (out.seen_count[nic] < MAX_SEEN)
 		out.seen[nic][out.seen_count[nic]++] = number_in(data, len);
+	return 0;
 }
 
 static inline void on_to_primary(void *arg, uint8_t nic, uint64_t after, const uint8_t *data,

@@ -170,6 +170,24 @@ static void what_waits_in_the_replicas_tap_at_the_load_does_not_come_twice(void 
 	expect_no_more(w, &w->b);
 }
 
+/* More than a tap queues; the replica reads only when the primary has read all. */
+static void a_slow_replica_gets_every_frame(void **state)
+{
+	struct world *w = *state;
+	const uint32_t count = TAP_QUEUE_FRAMES + 500;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	for (uint32_t i = 1; i <= count; i++) {
+		client_says(w, &w->a, i);
+		guest_expect(w, &w->a, i);
+	}
+	await(w, status(&w->a).mirrored == count);
+	expect(w, &w->b, 1, count);
+	expect_no_more(w, &w->b);
+	assert_int_equal(status(&w->b).mirror_lost, 0);
+}
+
 static void every_checkpoint_finds_its_own_place(void **state)
 {
 	struct world *w = *state;
@@ -266,6 +284,7 @@ int main(void)
 		PROXY_TEST(frames_that_were_given_to_the_primary_do_not_come_again),
 		PROXY_TEST(frames_that_come_while_the_replica_stands_still_wait_for_its_load),
 		PROXY_TEST(what_waits_in_the_replicas_tap_at_the_load_does_not_come_twice),
+		PROXY_TEST(a_slow_replica_gets_every_frame),
 		PROXY_TEST(every_checkpoint_finds_its_own_place),
 		PROXY_TEST(periodic_frames_are_kept_until_the_take_over),
 		PROXY_TEST(a_take_over_between_commit_and_load_goes_on_from_the_commit),

@@ -2,6 +2,8 @@
 /* Inbound frames of the replica: S5 against a model of what guests have read, marks, losses. */
 #include "tests/unit/replica-net-rig.h"
 
+#include <errno.h>
+
 /*
  * The model. The primary's guest has been given @given frames of a NIC and read @read of them. Of
  * the replica's guest only what it has been given since its checkpoint is real: its history is the
@@ -308,6 +310,104 @@ static void frames_that_never_came_are_no_loss_below_the_mark_only(void **state)
 	assert_int_equal(out.lost, 2 + 1);
 }
 
+static void set_room(bool room)
+{
+	out.inject_error = -EAGAIN;
+	out.inject_fails = room ? 0 : BIT(0);
+}
+
+static void frames_that_find_no_room_are_given_later_in_order(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	mirror(0, 1);
+	set_room(false);
+	mirror(0, 2);
+	mirror(1, 1); /* the other NIC has room */
+	replica_net_retry(r);
+	set_room(true);
+	mirror(0, 3); /* must not overtake */
+	assert_int_equal(out.seen_count[0], 1);
+	assert_int_equal(out.seen_count[1], 1);
+	replica_net_retry(r);
+	mirror(0, 4);
+	assert_history(0, 4);
+	assert_history(1, 1);
+	assert_int_equal(out.lost_calls, 0);
+}
+
+static void frames_that_found_no_room_are_not_given_to_a_guest_that_stands_still(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	set_room(false);
+	mirror(0, 1);
+	mirror(0, 2);
+	replica_net_stopped(r);
+	set_room(true);
+	replica_net_retry(r);
+	assert_int_equal(out.injected, 0);
+	checkpoint(2, 1);
+	replica_net_running(r);
+	assert_int_equal(out.injected, 1);
+	assert_int_equal(out.seen[0][0], 2);
+	mirror(0, 3);
+	assert_int_equal(out.injected, 2);
+}
+
+static void frames_that_a_slow_guest_misses_for_want_of_memory_are_a_loss(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	set_room(false);
+	for (uint64_t i = 1; i <= REPLICA_MIN_FRAMES + 50; i++)
+		mirror(0, i);
+	assert_int_equal(out.lost_calls, 1);
+	set_room(true);
+	replica_net_retry(r);
+	assert_int_equal(out.injected, REPLICA_MIN_FRAMES);
+	assert_int_equal(out.lost_calls, 1);
+}
+
+static void a_frame_that_cannot_be_given_is_a_loss_and_holds_up_nothing(void **state)
+{
+	struct replica_net_stats s;
+
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	out.inject_error = -EINVAL;
+	out.inject_fails = BIT(0);
+	mirror(0, 1);
+	assert_int_equal(out.lost, 1);
+	out.inject_fails = 0;
+	mirror(0, 2);
+	assert_int_equal(out.injected, 1);
+	replica_net_get_stats(r, &s);
+	assert_int_equal(s.injected, 1);
+	assert_int_equal(s.lost, 1);
+}
+
+static void what_finds_no_room_at_a_take_over_is_counted_as_lost(void **state)
+{
+	struct replica_net_stats s;
+
+	(void)state;
+	checkpoint(1, 0);
+	mirror(0, 1);
+	mirror(0, 2);
+	set_room(false);
+	replica_net_take_over(r, 0);
+	set_room(true);
+	replica_net_retry(r);
+	replica_net_get_stats(r, &s);
+	assert_int_equal(out.injected, 0);
+	assert_int_equal(s.lost, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +424,11 @@ int main(void)
 		rule(a_loss_above_the_marks_is_not_made_up_for),
 		rule(frames_that_never_came_are_a_loss_told_once_for_each_checkpoint),
 		rule(frames_that_never_came_are_no_loss_below_the_mark_only),
+		rule(frames_that_find_no_room_are_given_later_in_order),
+		rule(frames_that_found_no_room_are_not_given_to_a_guest_that_stands_still),
+		rule(frames_that_a_slow_guest_misses_for_want_of_memory_are_a_loss),
+		rule(a_frame_that_cannot_be_given_is_a_loss_and_holds_up_nothing),
+		rule(what_finds_no_room_at_a_take_over_is_counted_as_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
