@@ -2,6 +2,8 @@
 /* Frames of the replica, in one buffer by age and chained by flow; released as the primary reports. */
 #include "proxy/outbox.h"
 
+#include "proxy/tcp-end.h"
+
 #include <netinet/in.h>
 
 /* What struct kept's @user holds; the end of the segment in the low half of USER_TCP. */
@@ -130,6 +132,13 @@ static void append(struct outbox_flow *f, struct kept *k)
 	f->last = k;
 }
 
+static void note_end(struct outbox_flow *f, const struct pkt *p, bool out)
+{
+	if (p->tcp_flags & TCP_SYN)
+		f->ends = 0; /* a new connection */
+	tcp_end_saw(&f->ends, p, out);
+}
+
 static uint64_t tcp_word(const struct pkt *p)
 {
 	bool pure = p->kind == PKT_TCP && !p->seq_len && !(p->tcp_flags & TCP_RST);
@@ -154,6 +163,7 @@ void outbox_add(struct outbox *o, uint8_t nic, const void *data, size_t len, con
 	}
 	if (p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))
 		f->closed = !(p->tcp_flags & TCP_SYN);
+	note_end(f, p, true);
 	drop_last_ack(o, f);
 	while (!(k = framebuf_add(&o->frames, data, len, NULL, 0)) &&
 	       !framebuf_is_empty(&o->frames))
@@ -202,14 +212,17 @@ void outbox_note(struct outbox *o, const struct flow_note *n, uint64_t now_us)
 	}
 }
 
-const struct rewrite *outbox_own(const struct outbox *o, uint8_t nic, const struct pkt *p)
+const struct rewrite *outbox_to_guest(struct outbox *o, uint8_t nic, const struct pkt *p)
 {
-	const struct outbox_flow *f;
+	struct outbox_flow *f;
 	struct flow_key key;
 
 	if (p->kind != PKT_TCP || !o->flows.used)
 		return NULL;
 	flow_key_in(&key, p, nic);
 	f = flow_peek(&o->flows, &key);
-	return f && (f->own.seq_offset || f->own.ts_offset) ? &f->own : NULL;
+	if (!f)
+		return NULL;
+	note_end(f, p, false);
+	return f->own.seq_offset || f->own.ts_offset ? &f->own : NULL;
 }

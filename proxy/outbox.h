@@ -13,6 +13,7 @@
  * @released_ts: last TSval that the primary let out, if @has_ts
  * @first, @last: its frames, oldest first
  * @closed:      the replica ended it with its last segment
+ * @ends:        what was seen of its end (tcp-end.h)
  * @evicted:     datagrams that had to go unreported: those reported next
  */
 struct outbox_flow {
@@ -20,6 +21,7 @@ struct outbox_flow {
 	struct rewrite own;
 	uint32_t released_ts;
 	bool has_ts, closed;
+	uint8_t ends;
 	uint32_t evicted;
 	struct kept *first, *last;
 };
@@ -51,7 +53,7 @@ void outbox_add(struct outbox *o, uint8_t nic, const void *data, size_t len, con
 /** outbox_note() - the primary's word on a flow. */
 void outbox_note(struct outbox *o, const struct flow_note *n, uint64_t now_us);
 
-/** outbox_own() - how the numbers of a packet to the guest differ, or NULL: not at all. */
-const struct rewrite *outbox_own(const struct outbox *o, uint8_t nic, const struct pkt *p);
+/** outbox_to_guest() - the replica is given packet @p. How its numbers differ, or NULL: not at all. */
+const struct rewrite *outbox_to_guest(struct outbox *o, uint8_t nic, const struct pkt *p);
 
 #endif

@@ -122,7 +122,7 @@ static void inject(struct replica_net *r, uint8_t nic, uint64_t number, const ui
 	int error;
 
 	view_frame(&v, data, len);
-	own = v.is_ip ? outbox_own(&r->outbox, nic, &v.p) : NULL;
+	own = v.is_ip ? outbox_to_guest(&r->outbox, nic, &v.p) : NULL;
 	if (own) {
 		memcpy(r->scratch, data, len);
 		rewrite_in(own, r->scratch + v.l3, &v.p, v.partial);
@@ -167,7 +167,7 @@ static void replay(struct replica_net *r, uint64_t now_us)
 
 		if (f->node.key.proto == IPPROTO_TCP)
 			rewrites_carry_on(&r->rewrites, &f->node.key, &f->own,
-					  f->has_ts ? &f->released_ts : NULL, now_us);
+					  f->has_ts ? &f->released_ts : NULL, f->ends, now_us);
 	}
 	for (struct kept *k = framebuf_first(b); k; k = framebuf_next(b, k)) {
 		r->stats.replayed++;

@@ -2,7 +2,7 @@
 /* The table of rewritten connections: how they come, how their packets change, how they end. */
 #include "proxy/rewrites.h"
 
-enum { FIN_OUT = 1, FIN_IN = 2, RESET = 4 };
+#include "proxy/tcp-end.h"
 
 /**
  * struct connection
@@ -15,7 +15,7 @@ struct connection {
 	uint64_t epoch;
 	uint32_t ts_floor;
 	bool has_floor;
-	uint8_t ended;
+	uint8_t ends;
 };
 
 static struct connection *connection_of(struct list *age)
@@ -25,7 +25,7 @@ static struct connection *connection_of(struct list *age)
 
 static bool is_closed(const struct connection *c)
 {
-	return c->ended & RESET || (c->ended & (FIN_OUT | FIN_IN)) == (FIN_OUT | FIN_IN);
+	return tcp_end_is_over(c->ends);
 }
 
 int rewrites_init(struct rewrites *w, uint32_t capacity, uint64_t seed)
@@ -89,7 +89,7 @@ void rewrites_keep_since(struct rewrites *w, uint64_t epoch)
 }
 
 void rewrites_carry_on(struct rewrites *w, const struct flow_key *k, const struct rewrite *own,
-		       const uint32_t *released_ts, uint64_t now_us)
+		       const uint32_t *released_ts, uint8_t ends, uint64_t now_us)
 {
 	struct connection *c;
 
@@ -105,16 +105,7 @@ void rewrites_carry_on(struct rewrites *w, const struct flow_key *k, const struc
 	c->rewrite.seq_offset += own->seq_offset;
 	c->rewrite.ts_offset += own->ts_offset;
 	c->epoch = UINT64_MAX;
-}
-
-static void note_end(struct connection *c, const struct pkt *p, bool out)
-{
-	if (p->tcp_flags & TCP_RST)
-		c->ended |= RESET;
-	else if (out && p->tcp_flags & TCP_ACK)
-		c->ended &= (uint8_t)~RESET;
-	if (p->tcp_flags & TCP_FIN)
-		c->ended |= out ? FIN_OUT : FIN_IN;
+	c->ends |= ends;
 }
 
 /* The connection of a packet, NULL when it is none of ours or was, and another begins. */
@@ -137,7 +128,7 @@ static struct connection *lookup(struct rewrites *w, uint8_t nic, const struct p
 		flow_remove(&w->flows, &c->node);
 		return NULL;
 	}
-	note_end(c, p, out);
+	tcp_end_saw(&c->ends, p, out);
 	return c;
 }
 

@@ -41,9 +41,10 @@ void rewrites_keep_since(struct rewrites *w, uint64_t epoch);
  * @released_ts: last TSval that the former primary let out, unless NULL. The first outgoing segment's
  * TSval is then not allowed to be older (RFC 7323, 5.3: the peer would throw it away): the
  * difference is added to it and all later ones.
+ * @ends: what was seen of its end (tcp-end.h)
  */
 void rewrites_carry_on(struct rewrites *w, const struct flow_key *k, const struct rewrite *own,
-		       const uint32_t *released_ts, uint64_t now_us);
+		       const uint32_t *released_ts, uint8_t ends, uint64_t now_us);
 
 /**
  * rewrites_out(), rewrites_in() - rewrite a packet of the guest, or to it, in place if its connection

@@ -134,13 +134,13 @@ static void numbers_are_translated_by_the_offset_of_the_flow(void **state)
 	assert_left("2");
 	mk_tcp_packet(&m, CLIENT, 1, GUEST, 80, TCP_ACK, 0, 0, NULL, 0);
 	p = mk_parse(&m);
-	own = outbox_own(&o, 0, &p);
+	own = outbox_to_guest(&o, 0, &p);
 	assert_non_null(own);
 	assert_int_equal(own->seq_offset, 1000);
 	assert_int_equal(own->ts_offset, 7);
-	assert_null(outbox_own(&o, 1, &p));
+	assert_null(outbox_to_guest(&o, 1, &p));
 	outbox_clear(&o);
-	assert_null(outbox_own(&o, 0, &p));
+	assert_null(outbox_to_guest(&o, 0, &p));
 	assert_left("");
 }
 

@@ -14,13 +14,24 @@ static void guest_tcp(unsigned flags, uint32_t seq, uint32_t tsval, size_t bytes
 	replica_net_out(r, 0, m.b, m.len, 0);
 }
 
-static void build_client_tcp(uint32_t ack, uint32_t tsecr)
+static void build_client_flags(unsigned flags, uint32_t ack, uint32_t tsecr)
 {
 	start(false);
 	mk_ip(&m, CLIENT, GUEST, IPPROTO_TCP);
-	mk_tcp(&m, 4000, 80, TCP_ACK, 1, ack);
+	mk_tcp(&m, 4000, 80, flags, 1, ack);
 	mk_tcp_ts(&m, 9, tsecr);
 	mk_end(&m);
+}
+
+static void build_client_tcp(uint32_t ack, uint32_t tsecr)
+{
+	build_client_flags(TCP_ACK, ack, tsecr);
+}
+
+static void client_tcp(uint64_t number, unsigned flags)
+{
+	build_client_flags(flags, 1501, 40);
+	replica_net_mirrored(r, 0, number, m.b, m.len, 0);
 }
 
 static struct flow_note note(enum flow_note_kind kind)
@@ -150,6 +161,63 @@ static void own_and_inherited_offsets_add_up(void **state)
 	assert_int_equal(replica_net_rewrites(r)->flows.used, 1);
 }
 
+/* Rewritten by 1000, opened in this epoch. */
+static void opened(void)
+{
+	struct flow_note offset = note(FLOW_OFFSET);
+
+	checkpoint(1, 0);
+	replica_net_running(r);
+	offset.seq_offset = 1000;
+	replica_net_note(r, &offset, 0);
+}
+
+static uint32_t rewritten_after(uint64_t now_us)
+{
+	replica_net_tick(r, now_us);
+	return replica_net_rewrites(r)->flows.used;
+}
+
+static void what_ended_before_the_take_over_is_rewritten_for_a_minute_only(void **state)
+{
+	struct flow_note released = note(FLOW_RELEASED);
+
+	(void)state;
+	opened();
+	guest_tcp(TCP_FIN | TCP_ACK, 500, 40, 0);
+	released.released_seq = 1501;
+	replica_net_note(r, &released, 0);
+	client_tcp(1, TCP_FIN | TCP_ACK);
+	replica_net_take_over(r, 0);
+	guest_tcp(TCP_ACK, 501, 40, 0);
+	assert_int_equal(last().seq, 1501);
+	assert_int_equal(rewritten_after(REWRITES_CLOSED_US), 1);
+	assert_int_equal(rewritten_after(REWRITES_CLOSED_US + 1), 0);
+}
+
+static void what_one_side_ended_before_the_take_over_is_open(void **state)
+{
+	(void)state;
+	opened();
+	client_tcp(1, TCP_FIN | TCP_ACK);
+	guest_tcp(TCP_ACK, 500, 40, 10);
+	client_tcp(2, TCP_FIN | TCP_ACK);
+	replica_net_take_over(r, 0);
+	assert_int_equal(rewritten_after(REWRITES_CLOSED_US + 1), 1);
+}
+
+static void what_began_anew_before_the_take_over_is_open(void **state)
+{
+	(void)state;
+	opened();
+	guest_tcp(TCP_FIN | TCP_ACK, 500, 40, 0);
+	client_tcp(1, TCP_FIN | TCP_ACK);
+	client_tcp(2, TCP_SYN);
+	guest_tcp(TCP_SYN | TCP_ACK, 700, 40, 0);
+	replica_net_take_over(r, 0);
+	assert_int_equal(rewritten_after(REWRITES_CLOSED_US + 1), 1);
+}
+
 static void a_rewritten_frame_is_kept_as_it_came(void **state)
 {
 	struct flow_note offset = note(FLOW_OFFSET);
@@ -256,6 +324,9 @@ int main(void)
 		rule(what_the_primary_did_not_release_is_sent_at_take_over),
 		rule(a_load_takes_back_what_was_said),
 		rule(own_and_inherited_offsets_add_up),
+		rule(what_ended_before_the_take_over_is_rewritten_for_a_minute_only),
+		rule(what_one_side_ended_before_the_take_over_is_open),
+		rule(what_began_anew_before_the_take_over_is_open),
 		rule(a_rewritten_frame_is_kept_as_it_came),
 		rule(a_take_over_begins_at_the_last_committed_checkpoint),
 		rule(unusable_sizes_are_refused),

@@ -40,7 +40,7 @@ static void carry_on(unsigned port, struct rewrite own, const uint32_t *released
 {
 	struct flow_key k = key(port);
 
-	rewrites_carry_on(&w, &k, &own, released_ts, 0);
+	rewrites_carry_on(&w, &k, &own, released_ts, 0, 0);
 }
 
 /* A segment of the guest as the network sees it. */
