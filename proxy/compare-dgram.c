@@ -13,6 +13,7 @@
 static void view_of(struct seg *v, const struct pkt *p)
 {
 	*v = (struct seg){
+		.seq = p->frag_off | p->frag_more,
 		.packet = p->data,
 		.packet_len = p->len,
 		.payload = p->data + p->payload_off,
@@ -52,7 +53,7 @@ static uint64_t hash_of(const struct flow *f, const struct seg *s)
 
 static bool are_equal(const struct flow *f, const struct seg *p, const struct seg *s)
 {
-	return p->payload_len == s->payload_len &&
+	return p->payload_len == s->payload_len && p->seq == s->seq &&
 	       difference(f, p->payload, s->payload, p->payload_len) == p->payload_len;
 }
 
@@ -85,7 +86,7 @@ static bool compare_pair(struct compare *c, struct flow *f, const struct seg *p,
 	enum mismatch_reason r = same_len ? MISMATCH_PAYLOAD : MISMATCH_LENGTH;
 	struct mismatch *m;
 
-	if (at == n && same_len) {
+	if (at == n && same_len && p->seq == s->seq) {
 		f->epoch_bytes += n;
 		f->matched_bytes += n;
 		return true;
@@ -101,6 +102,8 @@ static bool compare_pair(struct compare *c, struct flow *f, const struct seg *p,
 static void count_release(struct compare *c, struct flow *f)
 {
 	c->stats.matched++;
+	if (f->node.key.proto == IPPROTO_FRAGMENT)
+		return; /* the secondary keeps no fragments */
 	f->note_packets++;
 	f->note_due = true;
 }

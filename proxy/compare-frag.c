@@ -24,24 +24,45 @@ static struct held *chain_take(struct frag_chain *chain)
 	return first;
 }
 
+/* Only the commit lets it go: better soon, for younger datagrams of its flow overtake it. */
+static void give_up(struct compare *c, const struct ticket *t, struct frag_chain *chain)
+{
+	struct held *first = chain ? chain_take(chain) : NULL;
+
+	if (first)
+		first->at_commit = true;
+	cmp_hold(c, t, NULL, true);
+	cmp_told_once(c, MISMATCH_FULL, "fragments overlap, or are too many");
+}
+
 void cmp_frag_primary(struct compare *c, const struct ticket *t, const struct pkt *p)
 {
 	struct reasm_result r;
 	struct ticket whole = *t;
+	struct frag_chain *chain;
 	struct pkt datagram;
 
 	reasm_add(c->p_frags, t->nic, p, c->now_us, &r);
-	if (r.state == REASM_FULL)
-		cmp_told_once(c, MISMATCH_FULL, "too many fragments");
-	whole.lead = cmp_hold(c, t, NULL, r.state == REASM_FULL);
-	if (r.state == REASM_FULL)
+	if (r.state == REASM_FULL) {
+		give_up(c, t, NULL);
 		return;
-	if (whole.lead && r.state != REASM_GIVEN_UP)
-		chain_add(&c->chains[r.ref.slot], whole.lead);
+	}
+	chain = &c->chains[r.ref.slot];
+	if (r.state == REASM_REST) {
+		cmp_match_primary(c, t, p);
+		return;
+	}
+	if (r.state == REASM_GIVEN_UP) {
+		give_up(c, t, chain);
+		return;
+	}
+	whole.lead = cmp_hold(c, t, NULL, false);
+	if (whole.lead)
+		chain_add(chain, whole.lead);
 	if (r.state == REASM_PART)
 		return;
-	whole.lead = chain_take(&c->chains[r.ref.slot]);
-	if (r.state == REASM_GIVEN_UP || !whole.lead)
+	whole.lead = chain_take(chain);
+	if (!whole.lead)
 		return;
 	pkt_parse_ip(&datagram, r.data, r.len, p->vlan);
 	cmp_match_primary(c, &whole, &datagram);
@@ -52,6 +73,10 @@ void cmp_frag_secondary(struct compare *c, uint8_t nic, const struct pkt *p)
 	struct reasm_result r;
 	struct pkt datagram;
 
+	if (reasm_is_rest(c->p_frags, nic, p)) {
+		cmp_match_secondary(c, nic, p);
+		return;
+	}
 	if (reasm_add(c->s_frags, nic, p, c->now_us, &r) != REASM_WHOLE) {
 		if (r.state != REASM_PART)
 			c->stats.secondary_dropped++;
@@ -61,7 +86,7 @@ void cmp_frag_secondary(struct compare *c, uint8_t nic, const struct pkt *p)
 	cmp_match_secondary(c, nic, &datagram);
 }
 
-/* The rest of a datagram that began before has no counterpart: the secondary sends that alone. */
+/* Of a datagram that began before, the secondary sends the rest alone: compared by the fragment. */
 void cmp_frag_close(struct compare *c)
 {
 	reasm_give_up_all(c->p_frags);
@@ -75,12 +100,15 @@ uint64_t cmp_frag_expire(struct compare *c)
 	uint64_t life = c->limits.timeout_us, oldest;
 	struct reasm_ref ref;
 
-	if (c->now_us >= life) {
+	/* The secondary runs since the last commit only, and its rests must be known. */
+	if (c->commit_pending)
+		return UINT64_MAX;
+	if (c->now_us > c->committed_us + life) {
 		while (reasm_expire(c->p_frags, c->now_us - life, &ref))
 			chain_take(&c->chains[ref.slot]);
 		while (reasm_expire(c->s_frags, c->now_us - life, &ref))
 			;
 	}
 	oldest = MIN(reasm_oldest_us(c->p_frags), reasm_oldest_us(c->s_frags));
-	return oldest == UINT64_MAX ? oldest : oldest + life + 1;
+	return oldest == UINT64_MAX ? oldest : MAX(oldest, c->committed_us) + life + 1;
 }

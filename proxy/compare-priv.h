@@ -26,6 +26,7 @@ struct held;
 /**
  * struct seg - one packet as the comparison sees it: of a TCP stream or a datagram
  * @node:  in flow.p or flow.s as long as some of it is to be compared; else points to itself
+ * @seq:   of a fragment that is compared on its own: its offset, and 1 when more follow
  * @owner: NULL for the packet being handled, whose bytes are the caller's
  * @packet, @payload: NULL once the bytes are not needed any more
  */
@@ -169,7 +170,8 @@ static inline struct seg *seg_first(const struct list *l)
 
 /* compare.c */
 
-/** cmp_match_primary(), cmp_match_secondary() - a whole packet, in match mode. */
+/** cmp_match_primary(), cmp_match_secondary() - a whole packet, or a fragment that is compared on its
+ * own, in match mode. */
 void cmp_match_primary(struct compare *c, const struct ticket *t, const struct pkt *p);
 void cmp_match_secondary(struct compare *c, uint8_t nic, const struct pkt *p);
 

@@ -3,6 +3,7 @@
 #include "proxy/compare-priv.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +96,17 @@ static bool bypass_primary(struct compare *c, const struct ticket *t, const stru
 	return false;
 }
 
+/* Fragments on their own are a flow for each datagram, named by its number. */
+static void key_of(struct flow_key *k, const struct pkt *p, uint8_t nic)
+{
+	flow_key_out(k, p, nic);
+	if (p->kind != PKT_FRAGMENT)
+		return;
+	k->proto = IPPROTO_FRAGMENT;
+	k->guest_port = (uint16_t)(p->frag_id >> 16);
+	k->peer_port = (uint16_t)p->frag_id;
+}
+
 void cmp_match_primary(struct compare *c, const struct ticket *t, const struct pkt *p)
 {
 	struct flow_key k;
@@ -102,7 +114,7 @@ void cmp_match_primary(struct compare *c, const struct ticket *t, const struct p
 
 	if (bypass_primary(c, t, p))
 		return;
-	flow_key_out(&k, p, t->nic);
+	key_of(&k, p, t->nic);
 	f = cmp_flow_get(c, &k, p);
 	if (!f) {
 		c->orphans = true;
@@ -122,7 +134,7 @@ void cmp_match_secondary(struct compare *c, uint8_t nic, const struct pkt *p)
 
 	if (bypass_of(c, p) != BYPASS_NO)
 		return;
-	flow_key_out(&k, p, nic);
+	key_of(&k, p, nic);
 	f = cmp_flow_get(c, &k, p);
 	if (!f) {
 		c->stats.secondary_dropped++;
@@ -134,12 +146,16 @@ void cmp_match_secondary(struct compare *c, uint8_t nic, const struct pkt *p)
 	}
 }
 
-/* Not compared now, but the next epoch may be: then it must be known how far each stream was. */
+/* Not compared now, but the next epoch may be: then it must be known how far each stream was, and
+ * of which datagrams the rest is to come. */
 static void track(struct compare *c, uint8_t nic, const struct pkt *p)
 {
+	struct reasm_result r;
 	struct flow_key k;
 	struct flow *f;
 
+	if (p->kind == PKT_FRAGMENT)
+		reasm_add(c->p_frags, nic, p, c->now_us, &r);
 	if (p->kind != PKT_TCP)
 		return;
 	flow_key_out(&k, p, nic);

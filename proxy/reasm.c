@@ -22,6 +22,7 @@ struct datagram {
 	struct flow_node node;
 	uint32_t generation; /* never 0 while in use */
 	bool given_up;
+	bool split; /* given up by reasm_give_up_all() */
 	uint8_t ip_version;
 	uint32_t have, furthest;
 	uint32_t end; /* 0 until the last fragment told */
@@ -261,7 +262,7 @@ enum reasm_state reasm_add(struct reasm *r, uint8_t nic, const struct pkt *p, ui
 	if (!d)
 		return out->state;
 	out->ref = ref_of(r, d);
-	out->state = REASM_GIVEN_UP;
+	out->state = d->split ? REASM_REST : REASM_GIVEN_UP;
 	if (d->given_up)
 		return out->state;
 	if (!take(r, d, p)) {
@@ -315,8 +316,22 @@ void reasm_give_up_all(struct reasm *r)
 {
 	struct list *at, *next;
 
-	list_for_each_safe (at, next, &r->table.by_age)
-		give_up(r, list_entry(at, struct datagram, node.age));
+	list_for_each_safe (at, next, &r->table.by_age) {
+		struct datagram *d = list_entry(at, struct datagram, node.age);
+
+		give_up(r, d);
+		d->split = true;
+	}
+}
+
+bool reasm_is_rest(const struct reasm *r, uint8_t nic, const struct pkt *p)
+{
+	const struct datagram *d;
+	struct flow_key k;
+
+	datagram_key(&k, p, nic);
+	d = flow_peek(&r->table, &k);
+	return d && d->split;
 }
 
 bool reasm_is_current(const struct reasm *r, struct reasm_ref ref)

@@ -29,7 +29,9 @@ enum reasm_state {
 	REASM_WHOLE,    /* the last missing one: the datagram is in @data, its slot is free */
 	REASM_GIVEN_UP, /* no datagram comes of it: what the slot holds waits for the commit, and so
 			 * do fragments that come later: they get this answer and the same @ref */
-	REASM_FULL,     /* no slot free: @ref means nothing, this fragment is on its own */
+	REASM_REST, /* the datagram began before reasm_give_up_all(): this fragment is on its own,
+			 * the slot holds nothing */
+	REASM_FULL, /* no slot free: @ref means nothing, this fragment is on its own */
 };
 
 /**
@@ -74,10 +76,12 @@ void reasm_clear(struct reasm *r);
 
 /**
  * reasm_give_up_all() - what is incomplete stays so: fragments that are still to come of those
- * datagrams get REASM_GIVEN_UP until they expire. For an epoch's end: the rest of a datagram that
- * began before it has no counterpart.
+ * datagrams get REASM_REST until they expire. For an epoch's end.
  */
 void reasm_give_up_all(struct reasm *r);
+
+/** reasm_is_rest() - would reasm_add() say REASM_REST of fragment @p? */
+bool reasm_is_rest(const struct reasm *r, uint8_t nic, const struct pkt *p);
 
 /** reasm_is_current() - does @ref's slot still hold that datagram (complete ones are gone)? */
 bool reasm_is_current(const struct reasm *r, struct reasm_ref ref);

@@ -250,18 +250,8 @@ static void an_incomplete_datagram_times_out_and_waits_for_the_commit(void **sta
 	compare_tick(r->c, r->now);
 	rig_saw(r, "!timeout");
 	rig_close(r, COMPARE_MATCH);
-	cut(r, whole, 1000, 2000); /* the rest has no counterpart in the next epoch */
-	rig_primary(r, 2);
 	rig_commit(r);
 	rig_saw(r, "1c");
-	cut(r, whole, 1000, 2000);
-	rig_secondary(r);
-	r->m = *whole;
-	rig_secondary(r);
-	rig_saw(r, "");
-	rig_close(r, COMPARE_MATCH);
-	rig_commit(r);
-	rig_saw(r, "2c");
 	r->now += 2 * r->limits.timeout_us;
 	compare_tick(r->c, r->now);
 	r->m = *whole;
@@ -271,6 +261,106 @@ static void an_incomplete_datagram_times_out_and_waits_for_the_commit(void **sta
 	cut(r, whole, 1000, 2000);
 	rig_primary(r, 4);
 	rig_saw(r, "3 4");
+	free(whole);
+	rig_free(r);
+}
+
+/* Its first fragment was sent in the last epoch; the others come in this one. */
+static void begin_datagram(struct rig *r, struct mk *whole, enum compare_mode next)
+{
+	cut(r, whole, 0, 1000);
+	rig_primary(r, 1);
+	rig_saw(r, "");
+	rig_close(r, next);
+}
+
+static void the_rest_of_a_split_datagram_goes_before_younger_ones(void **state)
+{
+	static const enum compare_mode modes[] = {COMPARE_MATCH, COMPARE_HOLD};
+	struct mk *whole = datagram(2992);
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct rig *r = rig_new(NULL, modes[i]);
+
+		begin_datagram(r, whole, COMPARE_MATCH);
+		cut(r, whole, 1000, 1000);
+		rig_primary(r, 2); /* before the commit */
+		r->now += 5 * r->limits.timeout_us;
+		compare_tick(r->c, r->now);
+		rig_commit(r);
+		rig_saw(r, "1c");
+		r->now += r->limits.timeout_us / 2; /* the secondary is still being loaded */
+		compare_tick(r->c, r->now);
+		cut(r, whole, 2000, 1000);
+		rig_primary(r, 3); /* after it */
+		p_udp(r, 4, "younger");
+		rig_saw(r, "");
+		cut(r, whole, 1000, 1000);
+		rig_secondary(r);
+		rig_told(r, "2"); /* the secondary keeps no fragments that a note could mean */
+		cut(r, whole, 2000, 1000);
+		rig_secondary(r);
+		s_udp(r, "younger");
+		rig_saw(r, "3 4");
+		rig_free(r);
+	}
+	free(whole);
+}
+
+static void a_rest_that_differs_waits_for_the_commit(void **state)
+{
+	struct mk *whole = datagram(2992), *other = datagram(2992);
+
+	(void)state;
+	other->b[other->len - 1] ^= 1;
+	for (unsigned shift = 0; shift <= 8; shift += 8) {
+		struct rig *r = rig_new(NULL, COMPARE_MATCH);
+
+		begin_datagram(r, whole, COMPARE_MATCH);
+		rig_commit(r);
+		rig_saw(r, "1c");
+		cut(r, shift ? whole : other, 2000, 1000);
+		rig_secondary(r);
+		mk_cut(&r->m, whole, 99, 2000, 1000);
+		if (shift) { /* the same bytes at another place */
+			r->m.b[7] ^= 1;
+			mk_end(&r->m);
+		}
+		rig_primary(r, 2);
+		rig_saw(r, "!payload");
+		rig_close(r, COMPARE_MATCH);
+		rig_commit(r);
+		rig_saw(r, "2c");
+		rig_free(r);
+	}
+	free(other);
+	free(whole);
+}
+
+static void a_rest_without_counterpart_times_out(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+	struct mk *whole = datagram(2992);
+
+	(void)state;
+	mk_cut(&r->m, whole, 98, 0, 1000);
+	rig_primary(r, 0);
+	begin_datagram(r, whole, COMPARE_MATCH);
+	rig_commit(r);
+	cut(r, whole, 1000, 2000);
+	rig_primary(r, 2);
+	mk_cut(&r->m, whole, 98, 1000, 2000); /* of another datagram */
+	rig_secondary(r);
+	r->now += r->limits.timeout_us;
+	compare_tick(r->c, r->now);
+	rig_saw(r, "0c 1c !timeout");
+	cut(r, whole, 1000, 2000);
+	rig_secondary(r);
+	rig_saw(r, "");
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_saw(r, "2c");
 	free(whole);
 	rig_free(r);
 }
@@ -363,6 +453,7 @@ static void the_secondarys_fragments_of_two_epochs_make_no_datagram(void **state
 static void overlapping_fragments_wait_for_the_commit(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+	struct compare_stats st;
 	struct mk *whole = datagram(2992);
 
 	(void)state;
@@ -370,11 +461,16 @@ static void overlapping_fragments_wait_for_the_commit(void **state)
 	rig_primary(r, 1);
 	cut(r, whole, 992, 1000);
 	rig_primary(r, 2);
+	rig_saw(r, "!full"); /* nobody waits until their time is over */
 	cut(r, whole, 1000, 2000);
 	rig_primary(r, 3);
 	r->m = *whole;
 	rig_secondary(r);
+	r->now += r->limits.timeout_us;
+	compare_tick(r->c, r->now);
 	rig_saw(r, "");
+	compare_get_stats(r->c, &st);
+	assert_int_equal(st.timed_out, 0);
 	rig_close(r, COMPARE_MATCH);
 	rig_commit(r);
 	rig_saw(r, "1c 2c 3c");
@@ -454,6 +550,9 @@ int main(void)
 		cmocka_unit_test(other_protocols_and_garbage_are_compared_whole),
 		cmocka_unit_test(fragments_go_together_when_the_datagram_is_matched),
 		cmocka_unit_test(an_incomplete_datagram_times_out_and_waits_for_the_commit),
+		cmocka_unit_test(the_rest_of_a_split_datagram_goes_before_younger_ones),
+		cmocka_unit_test(a_rest_that_differs_waits_for_the_commit),
+		cmocka_unit_test(a_rest_without_counterpart_times_out),
 		cmocka_unit_test(a_given_up_fragment_is_not_taken_for_another_datagrams),
 		cmocka_unit_test(fragments_of_the_last_epoch_are_not_anothers),
 		cmocka_unit_test(a_whole_datagram_times_out_once),

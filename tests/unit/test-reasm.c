@@ -399,15 +399,15 @@ static void after_clearing_nothing_is_remembered(void **state)
 	assert_true(res.ref.generation != ref.generation);
 }
 
-static void the_rest_of_all_that_is_given_up_is_given_up_too(void **state)
+static void the_rest_of_all_that_is_split_is_told_from_new_datagrams(void **state)
 {
 	(void)state;
 	make_whole(0, 100);
 	add(1, 0, 64);
 	add(2, 0, 64);
 	reasm_give_up_all(r);
-	assert_int_equal(add(1, 64, 36), REASM_GIVEN_UP);
-	assert_int_equal(add(2, 64, 36), REASM_GIVEN_UP);
+	assert_int_equal(add(1, 64, 36), REASM_REST);
+	assert_int_equal(add(2, 64, 36), REASM_REST);
 	assert_int_equal(add(3, 64, 36), REASM_PART);
 }
 
@@ -442,7 +442,7 @@ int main(void)
 		reasm_test(the_oldest_expire_by_their_first_fragment),
 		reasm_test(those_given_up_expire_in_silence),
 		reasm_test(after_clearing_nothing_is_remembered),
-		reasm_test(the_rest_of_all_that_is_given_up_is_given_up_too),
+		reasm_test(the_rest_of_all_that_is_split_is_told_from_new_datagrams),
 		cmocka_unit_test(sizes_without_sense_are_refused),
 	};
 
