@@ -21,54 +21,65 @@ static bool any_wanted(const struct rules *r)
 }
 
 /* A tale holds 256 bytes. */
-static void tell(struct proxy *p, const struct err *why, const struct err *failed)
+static void tell_failure(struct proxy *p, const struct err *why, const struct err *failed)
 {
 	char text[256];
 
-	if (failed->code)
-		snprintf(text, sizeof(text),
-			 "the packet filter rules were removed (%.90s) and output is NOT HELD; "
-			 "trying again: %.80s",
-			 err_msg(why), err_msg(failed));
-	else
-		snprintf(text, sizeof(text),
-			 "the packet filter rules were removed (%.90s) and are back; output may "
-			 "have left unheld: do not flush rules while colod runs, start it after "
-			 "the firewall",
-			 err_msg(why));
+	snprintf(text, sizeof(text),
+		 "the packet filter rules were removed (%.90s) and output is NOT HELD; trying "
+		 "again: %.80s",
+		 err_msg(why), err_msg(failed));
 	proxy_tell(p, TALE_NOTE, 0, text);
 }
 
-static void restore(struct proxy *p, const struct err *why)
+static void tell_restored(struct proxy *p, const struct err *why)
 {
-	bool known = p->rules_missing;
-	struct err e = {};
+	char text[256];
 
-	p->rules_missing = rules_restore(&p->rules, &e);
+	snprintf(text, sizeof(text),
+		 "the packet filter rules were removed%s%.90s%s and are back; output may have left "
+		 "unheld: do not flush rules while colod runs, start it after the firewall",
+		 why->code ? " (" : "", why->code ? err_msg(why) : "", why->code ? ")" : "");
+	proxy_tell(p, TALE_NOTE, 0, text);
+}
+
+/* What slipped by is in no epoch; only with a checkpoint do both sides agree again. */
+static void force_checkpoint(struct proxy *p)
+{
+	if (p->side == SIDE_PRIMARY)
+		compare_lost(p->compare, "the packet filter rules were removed", clock_now_us());
+}
+
+/* True when all that is wanted is in force. */
+static bool make_sure(struct proxy *p)
+{
+	bool was_missing = p->rules_missing;
+	struct err why = {}, e = {};
+
+	p->rules_missing = false;
+	if (!any_wanted(&p->rules) || (!rules_check(&p->rules, &why) && !was_missing))
+		return true;
+	p->rules_missing = why.code && rules_restore(&p->rules, &e);
 	p->rules_restored_us = clock_now_us();
-	/* What slipped by is in no epoch; what follows it is only once a checkpoint has come. */
-	if (p->side == SIDE_PRIMARY && !(known && p->rules_missing))
-		compare_lost(p->compare, "the packet filter rules were removed",
-			     p->rules_restored_us);
-	if (!known || !p->rules_missing)
-		tell(p, why, &e);
+	if (p->rules_missing && was_missing)
+		return false; /* told already */
+	force_checkpoint(p);
+	if (p->rules_missing)
+		tell_failure(p, &why, &e);
+	else
+		tell_restored(p, &why);
+	return !p->rules_missing;
 }
 
 /* Arms the timer for the next look. */
 static void check(struct proxy *p)
 {
 	uint64_t since_us = clock_now_us() - p->rules_restored_us;
-	struct err why = {};
 
-	if (p->rules_restored_us && since_us < GAP_US) {
+	if (p->rules_restored_us && since_us < GAP_US)
 		loop_timer_arm(p->rules_timer, GAP_US - since_us);
-		return;
-	}
-	if (!any_wanted(&p->rules) || !rules_check(&p->rules, &why))
-		p->rules_missing = false;
 	else
-		restore(p, &why);
-	loop_timer_arm(p->rules_timer, p->rules_missing ? RETRY_US : LOOK_US);
+		loop_timer_arm(p->rules_timer, make_sure(p) ? LOOK_US : RETRY_US);
 }
 
 static void on_change(void *arg, int fd, uint32_t revents)

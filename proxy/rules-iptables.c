@@ -272,14 +272,15 @@ static int iptables_restore(struct rules *r, struct err *e)
 /* What is refused may have been removed by others. */
 static int iptables_apply(struct rules *r, struct err *e)
 {
+	struct err refusal = {};
 	const char *family;
 	int ret = 0;
 
 	for (unsigned int i = 0; !ret && (family = rules_iptables_family(i)); i++)
-		ret = apply_family(r, family, NULL, false, e);
+		ret = apply_family(r, family, NULL, false, &refusal);
 	if (ret == -EINVAL)
 		return iptables_restore(r, e);
-	return ret ?: apply_block(r, e);
+	return ret ? err_set(e, -ret, "%s", err_msg(&refusal)) : apply_block(r, e);
 }
 
 /* Commands that undo what the listing @text shows; false when it shows nothing. */
