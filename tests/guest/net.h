@@ -13,6 +13,7 @@
 #define PORT_DIFFERS 8 /* the same, but the last STAMP_BYTES of an answer tell the replicas apart */
 #define PORT_SINK    9 /* TCP: takes all until the end, then answers its checksum and length */
 #define PORT_SOURCE  10 /* TCP: a line with a number of bytes is answered by so much content */
+#define PORT_COUNTS  11 /* TCP and UDP: an echo that ends in the count of all answers so far */
 #define STAMP_BYTES  16
 #define HEADER_BYTES 16
 #define BLOCK_BYTES  4096u

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Network services of the test guest: echo, an echo that differs between replicas, sink, source.
+/* Network services of the test guest: echo, echoes that differ or are counted, sink, source.
  *
  * usage: netd                  serves the ports of net.h, IPv4 and IPv6, until it is killed
  *        netd content BYTES    writes so much content to standard output
  *
- * Answers follow from the questions alone, except those of PORT_DIFFERS: they end in the clock,
- * which no two replicas read at the same moment.
+ * Answers follow from the questions alone, except two: those of PORT_DIFFERS end in the clock, which
+ * no two replicas read at the same moment; those of PORT_COUNTS end in a number that the guest never
+ * gives twice, so that a state which went back shows.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -96,11 +97,13 @@ static int serve(enum kind kind, int port)
 
 static void stamp(const struct sock *s, char *buf, size_t len)
 {
+	static uint64_t answers;
 	char text[32];
 
-	if (s->port != PORT_DIFFERS || len < STAMP_BYTES)
+	if ((s->port != PORT_DIFFERS && s->port != PORT_COUNTS) || len < STAMP_BYTES)
 		return;
-	snprintf(text, sizeof(text), "%016llx", (unsigned long long)now_nsec());
+	snprintf(text, sizeof(text), "%016llx",
+		 (unsigned long long)(s->port == PORT_COUNTS ? ++answers : now_nsec()));
 	memcpy(buf + len - STAMP_BYTES, text, STAMP_BYTES);
 }
 
@@ -249,7 +252,8 @@ static int write_content(uint64_t bytes)
 
 int main(int argc, char **argv)
 {
-	static const int streams[] = {PORT_ECHO, PORT_DIFFERS, PORT_SINK, PORT_SOURCE};
+	static const int streams[] = {PORT_ECHO, PORT_DIFFERS, PORT_SINK, PORT_SOURCE, PORT_COUNTS};
+	static const int datagrams[] = {PORT_ECHO, PORT_DIFFERS, PORT_COUNTS};
 	int r;
 
 	if (argc == 3 && !strcmp(argv[1], "content"))
@@ -259,10 +263,8 @@ int main(int argc, char **argv)
 	r = epoll_fd < 0 ? -errno : 0;
 	for (size_t i = 0; !r && i < sizeof(streams) / sizeof(streams[0]); i++)
 		r = serve(LISTENER, streams[i]);
-	if (!r)
-		r = serve(DATAGRAMS, PORT_ECHO);
-	if (!r)
-		r = serve(DATAGRAMS, PORT_DIFFERS);
+	for (size_t i = 0; !r && i < sizeof(datagrams) / sizeof(datagrams[0]); i++)
+		r = serve(DATAGRAMS, datagrams[i]);
 	if (!r) {
 		puts("netd on");
 		fflush(stdout);
