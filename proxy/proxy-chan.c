@@ -10,6 +10,9 @@
 
 #define IN_BYTES  (1 * MIB)
 #define OUT_BYTES (16 * MIB)
+/* Epochs and commits find room behind as many frames as there can be. */
+#define FRAMES_BYTES (OUT_BYTES / 2)
+#define OTHERS_BYTES (OUT_BYTES / 4 * 3)
 _Static_assert(IN_BYTES > 2 * (CHAN_HEADER_BYTES + CHAN_MAX_PAYLOAD),
 	       "a message fits behind a part");
 
@@ -92,9 +95,10 @@ void chan_io_flush(struct proxy *p)
 	want(c);
 }
 
-static bool make_room(struct chan_io *c, size_t bytes)
+/* Below the whole: so a quarter was sent before the rest is moved to the front. */
+static bool make_room(struct chan_io *c, size_t bytes, size_t limit)
 {
-	if (c->out_len + bytes > OUT_BYTES)
+	if (c->out_len + bytes > limit)
 		return false;
 	if (c->out_from + c->out_len + bytes > OUT_BYTES) {
 		memmove(c->out, c->out + c->out_from, c->out_len);
@@ -103,7 +107,17 @@ static bool make_room(struct chan_io *c, size_t bytes)
 	return true;
 }
 
-/* A peer that does not read must not stop the guest: what finds no room is lost, and counted. */
+static void refuse(struct proxy *p, bool frame)
+{
+	p->chan.refused++;
+	if (!frame)
+		broken(p, "the peer does not read");
+}
+
+/*
+ * A peer that does not read must not stop the guest: a frame that finds no room is lost, and
+ * counted. Nothing else may be missing in the stream.
+ */
 void chan_io_send(struct proxy *p, const struct chan_msg *m)
 {
 	bool frame = m->type == CHAN_FRAME_IN || m->type == CHAN_FRAME_OUT;
@@ -114,8 +128,8 @@ void chan_io_send(struct proxy *p, const struct chan_msg *m)
 
 	if (c->fd < 0)
 		return;
-	if (!n || !make_room(c, n + payload)) {
-		c->refused++;
+	if (!n || !make_room(c, n + payload, frame ? FRAMES_BYTES : OTHERS_BYTES)) {
+		refuse(p, frame);
 		return;
 	}
 	to = c->out + c->out_from + c->out_len;

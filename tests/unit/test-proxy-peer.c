@@ -224,6 +224,53 @@ static void a_peer_that_reads_again_gets_whole_messages(void **state)
 	assert_int_equal(m.number, FLOOD_FRAMES + 1);
 }
 
+/* To the last byte: what is left has no room for the smallest frame. */
+static void fill_up(struct world *w, struct host *h)
+{
+	uint64_t lost, number = 1000;
+
+	flood(w, h);
+	lost = status(h).mirror_lost;
+	while (status(h).mirror_lost < lost + 10) {
+		client_says(w, h, (uint32_t)++number);
+		guest_expect(w, h, (uint32_t)number);
+	}
+}
+
+static void what_belongs_to_a_checkpoint_finds_room_where_frames_find_none(void **state)
+{
+	struct world *w = *state;
+	struct chan_msg m;
+
+	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
+	close_at(w, &w->a, 1, false, LONG_AFTER);
+	fill_up(w, &w->a);
+	for (uint64_t epoch = 2; epoch <= 20; epoch++) {
+		close_at(w, &w->a, epoch, false, LONG_AFTER);
+		order(w, &w->a, PROXY_COMMIT, epoch, false);
+	}
+	for (uint64_t epoch = 1; epoch <= 20; epoch++) {
+		peer_expect(w, &m, CHAN_EPOCH);
+		assert_int_equal(m.number, epoch);
+	}
+	assert_int_equal(w->a.lost, 0);
+}
+
+static void a_peer_that_asks_and_never_listens_is_a_broken_connection(void **state)
+{
+	struct world *w = *state;
+	struct chan_msg ping = {.type = CHAN_PING, .number = 1};
+	uint8_t head[CHAN_ENCODE_MAX];
+	size_t n = chan_encode(&ping, head);
+
+	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
+	close_at(w, &w->a, 1, true, LONG_AFTER);
+	for (size_t sent = 0; sent < 32 * MIB; sent += n)
+		if (send(w->peer, head, n, MSG_NOSIGNAL) < 0)
+			break;
+	expect_lost_and_alive(w, &w->a, "does not read");
+}
+
 static void a_secondary_whose_primary_does_not_read_goes_on(void **state)
 {
 	struct world *w = *state;
@@ -271,6 +318,8 @@ int main(void)
 		PROXY_TEST(senseless_messages_do_not_stop_the_secondary),
 		PROXY_TEST(a_peer_that_does_not_read_does_not_stop_the_primary),
 		PROXY_TEST(a_peer_that_reads_again_gets_whole_messages),
+		PROXY_TEST(what_belongs_to_a_checkpoint_finds_room_where_frames_find_none),
+		PROXY_TEST(a_peer_that_asks_and_never_listens_is_a_broken_connection),
 		PROXY_TEST(a_secondary_whose_primary_does_not_read_goes_on),
 		PROXY_TEST(a_new_connection_replaces_one_that_broke),
 	};
