@@ -64,8 +64,10 @@ int nfqueue_drops(struct nfqueue *q, struct nfqueue_drops *d)
 
 int nfqueue_flush(struct nfqueue *q)
 {
-	if (q->send_len && send(q->fd, q->send_mem, q->send_len, 0) < 0)
+	if (q->send_len && send(q->fd, q->send_mem, q->send_len, 0) < 0) {
+		q->stats.unsent++;
 		return -errno;
+	}
 	q->send_len = 0;
 	return 0;
 }

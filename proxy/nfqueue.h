@@ -60,9 +60,10 @@ typedef void (*nfqueue_fn)(void *arg, const struct nfqueue_packet *p);
  * @stale:     verdicts on packets that the kernel no longer had (their interface went away)
  * @errors:    other refusals by the kernel
  * @malformed: messages that made no sense
+ * @unsent:    verdicts could not be sent: they wait, or were refused for want of room
  */
 struct nfqueue_stats {
-	uint64_t overruns, stale, errors, malformed;
+	uint64_t overruns, stale, errors, malformed, unsent;
 };
 
 /** nfqueue_first() - where to look for a free number: 0x8000 and up, from a hash of @name. */

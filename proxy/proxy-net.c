@@ -10,7 +10,6 @@
 #include <sys/uio.h>
 
 #define QUEUE_RCVBUF_BYTES (32 * MIB)
-#define QUEUE_SLACK        1024 /* packets that the kernel may hold beyond what the compare may */
 
 /* ---- start and end ---- */
 

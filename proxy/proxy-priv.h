@@ -31,6 +31,12 @@ enum proxy_side {
 	SIDE_COUNT,
 };
 
+/* Packets that the kernel may hold beyond what the compare may. */
+#define QUEUE_SLACK 1024
+
+/* More than wait in a mirror's full buffer (mirror.h: 0.35 KB for a small frame). */
+#define MIRROR_FULL_BATCHES (MIRROR_RCVBUF_BYTES / 256 / MIRROR_BATCH)
+
 /* Frames whose arrival is remembered; a tap queues 1000. */
 #define ARRIVALS 2048
 
@@ -56,11 +62,13 @@ struct port {
 	struct loop_src *out_src, *in_src;
 	struct tap_counters counters;
 	struct tapcount count;
+	bool has_origin;              /* @count has one: the tap was seen empty */
 	uint64_t mirrored;            /* number of the last frame that was mirrored */
 	uint64_t mark, read_at_close; /* at the last close */
 	uint64_t mirrored_at_us[ARRIVALS];
 	uint64_t frames_out_before; /* at the last housekeeping */
 	uint64_t lost, overruns;    /* already told */
+	uint64_t unsent_out, unsent_in;
 	uint64_t frames_in, frames_out;
 	unsigned own_told;
 	struct rules_traffic traffic;
@@ -89,8 +97,8 @@ struct chan_io {
 	struct loop_src *src;
 	uint8_t *in, *out;
 	size_t in_len, out_from, out_len;
-	uint64_t refused; /* frames that found no room */
-	bool urgent;      /* something in @out must leave now */
+	uint64_t refused, refused_told; /* frames that found no room */
+	bool urgent;                    /* something in @out must leave now */
 	bool waits; /* the rest leaves with the next urgent message, or when the timer is over */
 	bool wants_out;
 	bool paused; /* nothing is read */

@@ -91,14 +91,45 @@ static void on_answers(void *arg, int fd, uint32_t revents)
 
 /* ---- the thread ---- */
 
+/* The kernel is short of memory: in a moment it may take them. */
+#define VERDICTS_AGAIN_US (1 * USEC_PER_MSEC)
+
+/* False when verdicts wait still. */
+static bool send_verdicts(struct proxy *p)
+{
+	bool all = true, lost = false;
+
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct port *o = &p->ports[i];
+		const uint64_t *out = &nfqueue_stats(o->out)->unsent;
+		const uint64_t *in = &nfqueue_stats(o->in)->unsent;
+
+		all &= !nfqueue_flush(o->out) & !nfqueue_flush(o->in);
+		lost |= *out != o->unsent_out || *in != o->unsent_in;
+		o->unsent_out = *out;
+		o->unsent_in = *in;
+	}
+	if (lost)
+		compare_lost(p->compare, "verdicts could not be sent", clock_now_us());
+	return all;
+}
+
+static void check_refused(struct proxy *p)
+{
+	struct chan_io *c = &p->chan;
+
+	if (c->refused != c->refused_told && p->side == SIDE_PRIMARY)
+		compare_lost(p->compare, "the packet connection is full", clock_now_us());
+	c->refused_told = c->refused;
+}
+
 void proxy_settle(struct proxy *p)
 {
 	uint64_t now = clock_now_us(), next = compare_tick(p->compare, now);
 
-	for (unsigned i = 0; i < p->config.nic_count; i++) {
-		nfqueue_flush(p->ports[i].out);
-		nfqueue_flush(p->ports[i].in);
-	}
+	if (!send_verdicts(p))
+		next = MIN(next, now + VERDICTS_AGAIN_US);
+	check_refused(p);
 	chan_io_settle(p);
 	if (next == UINT64_MAX || (next >= p->tick_at_us && p->tick_at_us > now))
 		return;

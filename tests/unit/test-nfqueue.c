@@ -308,6 +308,36 @@ static void many_changed_packets_go_out_in_order(void **state)
 		rig_expect(&h->rig, 1000 + i);
 }
 
+/* The least buffer, which none of them fits in. */
+static void set_send_buffer(struct held *h, int bytes)
+{
+	assert_int_equal(
+		setsockopt(nfqueue_fd(h->q), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)), 0);
+}
+
+static void verdicts_that_could_not_be_sent_wait_and_are_counted(void **state)
+{
+	struct held *h = *state;
+	struct sent s = {7, UDP4};
+	uint8_t ip[8192];
+	size_t len = rig_packet(ip, &s, 6000, false);
+
+	rig_send(h->rig.guest, (struct sent){1, UDP4});
+	rig_send(h->rig.guest, (struct sent){2, UDP4});
+	read_until(h, 2);
+	set_send_buffer(h, 0);
+	assert_int_equal(nfqueue_accept_mangled(h->q, h->ids[0], ip, len), 0);
+	assert_true(nfqueue_flush(h->q) < 0);
+	assert_int_equal(nfqueue_stats(h->q)->unsent, 1);
+	assert_int_equal(nfqueue_accept(h->q, h->ids[1]), 0);
+	assert_true(nfqueue_flush(h->q) < 0);
+	assert_int_equal(nfqueue_stats(h->q)->unsent, 2);
+	rig_expect_silence(&h->rig);
+	set_send_buffer(h, 1 << 20);
+	assert_int_equal(nfqueue_flush(h->q), 0);
+	rig_expect(&h->rig, 2); /* the other one is longer than the link takes */
+}
+
 static void a_verdict_on_a_packet_that_is_gone_is_counted(void **state)
 {
 	struct held *h = *state;
@@ -442,6 +472,7 @@ int main(void)
 		held_test(a_changed_super_frame_gets_its_checksums_from_the_kernel),
 		held_test(a_changed_packet_beyond_the_limit_is_refused),
 		held_test(many_changed_packets_go_out_in_order),
+		held_test(verdicts_that_could_not_be_sent_wait_and_are_counted),
 		held_test(a_verdict_on_a_packet_that_is_gone_is_counted),
 		held_test(when_the_reader_ends_its_packets_are_dropped_and_the_guest_stays_silent),
 		cmocka_unit_test(a_full_queue_drops_and_says_so),
