@@ -9,14 +9,14 @@
 
 /* ---- verdicts ---- */
 
-/* Few: packets of connections from before a take-over. */
+/* Few: packets of connections from before a take-over. The ids of a NIC ascend. */
 static struct kept *find_rewritten(struct proxy *p, uint8_t nic, uint32_t id)
 {
 	struct kept *k = framebuf_first(&p->rewritten);
 
-	while (k && (k->user[0] != id || k->nic != nic))
+	while (k && (k->nic != nic || (int32_t)((uint32_t)k->user[0] - id) < 0))
 		k = framebuf_next(&p->rewritten, k);
-	return k;
+	return k && k->user[0] == id ? k : NULL;
 }
 
 static void on_release(void *arg, uint8_t nic, uint32_t id, enum release_cause cause)
@@ -144,7 +144,7 @@ static void on_packet(void *arg, const struct nfqueue_packet *n)
 		tell_waiting(p);
 }
 
-static void check_loss(struct port *o)
+static void check_queue_loss(struct port *o)
 {
 	uint64_t overruns = nfqueue_stats(o->out)->overruns;
 
@@ -162,9 +162,20 @@ void primary_side_on_queue(void *arg, int fd, uint32_t revents)
 	(void)fd, (void)revents;
 	pthread_mutex_lock(&p->lock);
 	nfqueue_read(o->out, on_packet, o);
-	check_loss(o);
+	check_queue_loss(o);
 	proxy_settle(p);
 	pthread_mutex_unlock(&p->lock);
+}
+
+/* What waits, which is no more than the kernel holds, but not all that a guest that runs adds. */
+static void read_queue_dry(struct port *o)
+{
+	uint64_t left = (uint64_t)o->proxy->config.limits.max_held_packets + QUEUE_SLACK;
+	int n;
+
+	while ((n = nfqueue_read(o->out, on_packet, o)) > 0 && (uint64_t)n < left)
+		left -= (uint64_t)n;
+	check_queue_loss(o);
 }
 
 /* ---- the guest's input ---- */
@@ -217,39 +228,27 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
 	chan_io_send(o->proxy, &m);
 }
 
-void primary_side_read_mirror(struct port *o)
+/* Frames may come faster than they are read, and the mirror never run dry. */
+#define MIRROR_TURN 1024
+
+/* Frames up to number @upto, and the rest of the last batch; a batch at least. */
+static void read_mirror(struct port *o, uint64_t upto)
 {
-	while (mirror_read(&o->mirror, on_frame, o) == MIRROR_BATCH)
-		;
+	for (int i = 0; mirror_fd(&o->mirror) >= 0 && i < MIRROR_FULL_BATCHES; i++)
+		if (mirror_read(&o->mirror, on_frame, o) < MIRROR_BATCH || o->mirrored >= upto)
+			break;
 	tell_own_addresses(o);
 }
 
-void primary_side_on_mirror(void *arg, int fd, uint32_t revents)
+static void check_mirror_loss(struct port *o)
 {
-	struct port *o = arg;
-	struct proxy *p = o->proxy;
+	uint64_t lost = mirror_lost(&o->mirror);
 
-	(void)fd, (void)revents;
-	pthread_mutex_lock(&p->lock);
-	primary_side_read_mirror(o);
-	proxy_settle(p);
-	pthread_mutex_unlock(&p->lock);
+	if (lost == o->lost)
+		return;
+	o->lost = lost;
+	compare_lost(o->proxy->compare, "frames to the guest were not mirrored", clock_now_us());
 }
-
-void primary_side_read_dry(struct proxy *p)
-{
-	for (unsigned i = 0; i < p->config.nic_count; i++) {
-		struct port *o = &p->ports[i];
-
-		while (nfqueue_read(o->out, on_packet, o) > 0)
-			;
-		check_loss(o);
-		if (mirror_fd(&o->mirror) >= 0)
-			primary_side_read_mirror(o);
-	}
-}
-
-/* ---- epochs ---- */
 
 /* No frame waits for the guest: the tap's own word, for all descriptors of it. */
 static bool tap_is_empty(const struct port *o)
@@ -259,11 +258,17 @@ static bool tap_is_empty(const struct port *o)
 	return poll(&fd, 1, 0) == 0;
 }
 
+/* The last frame that the tap has given away. */
+static uint64_t due(const struct port *o, const struct tapcount_now *now)
+{
+	return o->has_origin ? tapcount_due(&o->count, now) : o->mirrored + MIRROR_TURN;
+}
+
 static int take_counts(struct port *o, struct tapcount_now *now)
 {
 	int r = tap_counters_read(&o->counters, &now->read, &now->dropped);
 
-	primary_side_read_mirror(o);
+	read_mirror(o, due(o, now));
 	now->mirrored = o->mirrored;
 	now->lost = mirror_lost(&o->mirror);
 	return r;
@@ -278,8 +283,47 @@ static bool find_origin(struct port *o, struct tapcount_now *now)
 	    after.dropped != now->dropped || after.mirrored != now->mirrored)
 		return false;
 	tapcount_start(&o->count, now, 1);
+	o->has_origin = true;
 	return true;
 }
+
+void primary_side_on_mirror(void *arg, int fd, uint32_t revents)
+{
+	struct port *o = arg;
+	struct proxy *p = o->proxy;
+	struct tapcount_now now;
+	uint64_t before;
+
+	(void)fd, (void)revents;
+	pthread_mutex_lock(&p->lock);
+	before = o->mirrored;
+	read_mirror(o, before + MIRROR_TURN);
+	if (o->mirrored - before >= MIRROR_BATCH)
+		check_mirror_loss(o); /* a full batch: the only time when it could fall behind */
+	if (!o->has_origin && !take_counts(o, &now))
+		find_origin(o, &now);
+	proxy_settle(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* All that has come to the tap, be it read or not. */
+void primary_side_read_mirror(struct port *o)
+{
+	struct tapcount_now now = {};
+
+	tap_counters_read(&o->counters, &now.read, &now.dropped);
+	read_mirror(o, due(o, &now) + TAP_QUEUE_FRAMES);
+}
+
+void primary_side_read_dry(struct proxy *p)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		read_queue_dry(&p->ports[i]);
+		primary_side_read_mirror(&p->ports[i]);
+	}
+}
+
+/* ---- epochs ---- */
 
 /*
  * A stopped QEMU reads one frame more and keeps it for the guest (net/queue.c). So the last one
@@ -294,6 +338,15 @@ static bool may_be_held(const struct port *o, uint64_t number, uint64_t stop_at_
 	       o->mirrored_at_us[number % ARRIVALS] + QEMU_ROUND_US > stop_at_us;
 }
 
+/* Unknown is how many frames without a number the guest has yet to read, but not more than a tap
+ * holds. QEMU may hold one. */
+static uint64_t place_without_origin(const struct port *o)
+{
+	uint64_t most = TAP_QUEUE_FRAMES + 1;
+
+	return MAX(o->mark, o->mirrored > most ? o->mirrored - most : 0);
+}
+
 /*
  * Number of the last frame that the guest has read; it stands still. Frames that a full tap drops
  * have numbers, too: then the guest may have read less than this says, and the secondary misses
@@ -306,15 +359,18 @@ static uint64_t place_of_guest(struct port *o, uint64_t stop_at_us)
 
 	if (take_counts(o, &now))
 		return o->mirrored; /* the tap is gone, and so is the guest */
-	if (now.lost != o->lost) {
-		o->lost = now.lost;
-		compare_lost(o->proxy->compare, "frames to the guest were not mirrored",
-			     clock_now_us());
-	}
+	check_mirror_loss(o);
 	if (now.read == o->read_at_close)
 		return o->mark;
+	if (find_origin(o, &now)) {
+		o->mark = now.mirrored;
+	} else if (o->has_origin) {
+		o->mark = tapcount_place(&o->count, &now).at_most;
+	} else {
+		o->mark = place_without_origin(o);
+		return o->mark;
+	}
 	o->read_at_close = now.read;
-	o->mark = find_origin(o, &now) ? now.mirrored : tapcount_place(&o->count, &now).at_most;
 	if (o->mark && may_be_held(o, o->mark, stop_at_us))
 		o->mark--;
 	return o->mark;
@@ -340,9 +396,9 @@ static void tell_rewrite(void *arg, const struct flow_key *k, const struct rewri
 void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t stop_at_us)
 {
 	struct rewrite_teller t = {p, epoch};
-	uint64_t refused = p->chan.refused;
 
-	primary_side_read_dry(p);
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		read_queue_dry(&p->ports[i]);
 	rewrites_each(replica_net_rewrites(p->replica), tell_rewrite, &t);
 	for (unsigned i = 0; i < p->config.nic_count; i++) {
 		struct chan_msg m = {.type = CHAN_EPOCH,
@@ -356,8 +412,6 @@ void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t sto
 	p->epoch = epoch;
 	p->compares = runs;
 	p->told_waiting = false;
-	if (p->chan.refused != refused)
-		compare_lost(p->compare, "the packet connection is full", clock_now_us());
 }
 
 void primary_side_commit(struct proxy *p, uint64_t epoch)
@@ -395,11 +449,12 @@ static int start_count(struct port *o)
 
 	o->own_told = 0;
 	o->mirrored = o->mark = 0;
+	o->has_origin = false;
+	o->read_at_close = UINT64_MAX;
 	if (take_counts(o, &now))
 		return -ENODEV;
 	o->lost = now.lost;
-	o->read_at_close = UINT64_MAX;
-	tapcount_start(&o->count, &now, 1);
+	find_origin(o, &now); /* else later: frames from before the mirror wait for the guest */
 	return 0;
 }
 

@@ -61,10 +61,16 @@ struct tapcount_place tapcount_place(const struct tapcount *c, const struct tapc
 
 	if (!c->held && nothing_waits(c, now))
 		p.at_least = p.at_most = now->mirrored;
+	p.at_least = MIN(p.at_least, now->mirrored);
 	p.at_most = MAX(p.at_most, p.at_least);
 	p.is_exact = !ran_backwards(c, now) && queued >= read + dropped &&
 		     p.at_most - p.at_least <= (dropped || lost ? 0 : c->held);
 	return p;
+}
+
+uint64_t tapcount_due(const struct tapcount *c, const struct tapcount_now *now)
+{
+	return c->number + less(now->read, c->read) + less(now->dropped, c->dropped);
 }
 
 bool tapcount_settle(struct tapcount *c, const struct tapcount_now *now)

@@ -67,6 +67,13 @@ void tapcount_start(struct tapcount *c, const struct tapcount_now *now, uint32_t
 struct tapcount_place tapcount_place(const struct tapcount *c, const struct tapcount_now *now);
 
 /**
+ * tapcount_due() - number of the last frame that left the tap as of @now, of which only @read and
+ * @dropped are looked at: its copy waits in the mirror or was read from it before. Too high by what
+ * the mirror has lost.
+ */
+uint64_t tapcount_due(const struct tapcount *c, const struct tapcount_now *now);
+
+/**
  * tapcount_settle() - after losses: if @now proves that no frame waits, make it the origin, so
  * that the bounds meet again; false when frames wait (or counters contradict each other) and the
  * origin stays.

@@ -121,6 +121,68 @@ static void frames_that_the_primary_had_not_been_given_come_again_after_the_load
 	expect_no_more(w, &w->b);
 }
 
+/* Past the bridge: each has arrived when it was sent. */
+static void say_to_tap(struct world *w, int fd, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i <= to; i++) {
+		datagram(w, true, i, 16);
+		assert_int_equal(send(fd, w->m.b, w->m.len, 0), w->m.len);
+	}
+}
+
+static uint64_t mark_of(struct world *w, uint64_t epoch)
+{
+	struct chan_msg m;
+
+	close_at(w, &w->a, epoch, true, LONG_AFTER);
+	peer_expect(w, &m, CHAN_EPOCH);
+	assert_int_equal(m.number, epoch);
+	return m.mark;
+}
+
+static void frames_from_before_the_mirror_do_not_count_as_those_that_were_mirrored(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	order(w, &w->a, PROXY_PASS, 0, false);
+	enter(&w->a);
+	fd = packet_socket(TAP);
+	say_to_tap(w, fd, 1, 50);
+	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
+	say_to_tap(w, fd, 51, 60);
+	await(w, status(&w->a).mirrored == 10);
+	expect(w, &w->a, 1, 20);
+	assert_int_equal(mark_of(w, 1), 0);
+	expect(w, &w->a, 21, 55);
+	assert_int_equal(mark_of(w, 2), 0);
+	expect(w, &w->a, 56, 60);
+	assert_int_equal(mark_of(w, 3), 10);
+	say_to_tap(w, fd, 61, 65);
+	expect(w, &w->a, 61, 63);
+	assert_int_equal(mark_of(w, 4), 13);
+	close(fd);
+}
+
+static void a_tap_that_is_never_empty_does_not_keep_the_mark_for_ever(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	order(w, &w->a, PROXY_PASS, 0, false);
+	enter(&w->a);
+	fd = packet_socket(TAP);
+	say_to_tap(w, fd, 1, 50);
+	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
+	for (uint32_t i = 51; i <= 1550; i++) {
+		say_to_tap(w, fd, i, i);
+		expect(w, &w->a, i - 50, i - 50);
+	}
+	await(w, status(&w->a).mirrored == 1500);
+	assert_in_range(mark_of(w, 1), 1, 1450);
+	close(fd);
+}
+
 static void frames_that_were_given_to_the_primary_do_not_come_again(void **state)
 {
 	struct world *w = *state;
@@ -281,6 +343,8 @@ int main(void)
 		PROXY_TEST(the_replica_hears_nothing_of_its_own_hosts_network),
 		PROXY_TEST(the_replicas_questions_are_answered_from_the_mirror),
 		PROXY_TEST(frames_that_the_primary_had_not_been_given_come_again_after_the_load),
+		PROXY_TEST(frames_from_before_the_mirror_do_not_count_as_those_that_were_mirrored),
+		PROXY_TEST(a_tap_that_is_never_empty_does_not_keep_the_mark_for_ever),
 		PROXY_TEST(frames_that_were_given_to_the_primary_do_not_come_again),
 		PROXY_TEST(frames_that_come_while_the_replica_stands_still_wait_for_its_load),
 		PROXY_TEST(what_waits_in_the_replicas_tap_at_the_load_does_not_come_twice),

@@ -86,6 +86,17 @@ static void frames_read_that_were_never_mirrored_are_not_believed(void **state)
 	(void)state;
 	assert_false(tapcount_place(&c, &n).is_exact);
 	assert_false(tapcount_settle(&c, &n));
+	assert_int_equal(tapcount_place(&c, &n).at_least, 5);
+	assert_int_equal(tapcount_place(&c, &n).at_most, 5);
+}
+
+static void what_left_the_tap_is_due_from_the_mirror(void **state)
+{
+	struct tapcount c = started(now(100, 3, 50, 7), 1);
+
+	(void)state;
+	assert_int_equal(tapcount_due(&c, &(struct tapcount_now){.read = 54, .dropped = 9}), 106);
+	assert_int_equal(tapcount_due(&c, &(struct tapcount_now){.read = 49, .dropped = 7}), 100);
 }
 
 static void settling_needs_a_tap_in_which_nothing_waits(void **state)
@@ -200,6 +211,7 @@ int main(void)
 		cmocka_unit_test(frames_that_the_mirror_missed_have_no_number),
 		cmocka_unit_test(a_counter_that_ran_backwards_is_not_believed),
 		cmocka_unit_test(frames_read_that_were_never_mirrored_are_not_believed),
+		cmocka_unit_test(what_left_the_tap_is_due_from_the_mirror),
 		cmocka_unit_test(settling_needs_a_tap_in_which_nothing_waits),
 		cmocka_unit_test(the_bounds_hold_whatever_is_lost),
 	};
