@@ -57,20 +57,26 @@ static bool are_equal(const struct flow *f, const struct seg *p, const struct se
 	       difference(f, p->payload, s->payload, p->payload_len) == p->payload_len;
 }
 
+/* The secondary keeps what it has sent whole until it is told. */
+static void count_release(struct flow *f, const struct seg *s)
+{
+	f->note_packets += !s->in_parts;
+	f->note_due |= !s->in_parts;
+}
+
 /*
  * The secondary's datagram to compare with @p. Of the last request before a checkpoint it cannot be
- * told whether the primary's guest had read it; the secondary's then gets it in any case, so its
- * first datagram after the load may be an answer that was given before.
+ * told whether the primary's guest had read it; the secondary's then gets it in any case, so once
+ * in an epoch its answer may come twice in a row, the first time maybe before the checkpoint.
  */
 static struct seg *counterpart(struct compare *c, struct flow *f, const struct seg *p)
 {
 	struct seg *s = seg_first(&f->s);
 
-	if (!s || !f->may_repeat)
+	if (!s || !f->may_repeat || are_equal(f, p, s) || hash_of(f, s) != f->repeat_hash)
 		return s;
 	f->may_repeat = false;
-	if (are_equal(f, p, s) || hash_of(f, s) != f->repeat_hash)
-		return s;
+	count_release(f, s);
 	cmp_seg_done(c, f, s);
 	c->stats.secondary_dropped++;
 	return seg_first(&f->s);
@@ -89,6 +95,10 @@ static bool compare_pair(struct compare *c, struct flow *f, const struct seg *p,
 	if (at == n && same_len && p->seq == s->seq) {
 		f->epoch_bytes += n;
 		f->matched_bytes += n;
+		c->stats.matched++;
+		count_release(f, s);
+		if (f->may_repeat)
+			f->repeat_hash = hash_of(f, s);
 		return true;
 	}
 	m = cmp_mismatch(c, r, f);
@@ -97,15 +107,6 @@ static bool compare_pair(struct compare *c, struct flow *f, const struct seg *p,
 	cmp_side(&m->secondary, s, f->node.key.vlan, at);
 	cmp_mismatch_end(c, r, f);
 	return false;
-}
-
-static void count_release(struct compare *c, struct flow *f)
-{
-	c->stats.matched++;
-	if (f->node.key.proto == IPPROTO_FRAGMENT)
-		return; /* the secondary keeps no fragments */
-	f->note_packets++;
-	f->note_due = true;
 }
 
 /* Heads of both lists, as long as there are both. */
@@ -120,7 +121,6 @@ static void compare_heads(struct compare *c, struct flow *f)
 			return;
 		cmp_seg_done(c, f, s);
 		cmp_seg_done(c, f, p);
-		count_release(c, f);
 		cmp_release_held(c, h, RELEASE_MATCH);
 	}
 }
@@ -136,7 +136,6 @@ void cmp_dgram_primary(struct compare *c, struct flow *f, const struct ticket *t
 	f->last_hash = hash_of(f, &view);
 	if (s && compare_pair(c, f, &view, s)) {
 		cmp_seg_done(c, f, s);
-		count_release(c, f);
 		cmp_release_ticket(c, t, RELEASE_MATCH);
 	} else {
 		if (!f->stuck)
@@ -146,7 +145,7 @@ void cmp_dgram_primary(struct compare *c, struct flow *f, const struct ticket *t
 	cmp_flow_settle(c, f);
 }
 
-void cmp_dgram_secondary(struct compare *c, struct flow *f, const struct pkt *p)
+void cmp_dgram_secondary(struct compare *c, struct flow *f, const struct pkt *p, bool in_parts)
 {
 	bool wait = cmp_flow_waits(c, f);
 	struct seg view;
@@ -154,6 +153,7 @@ void cmp_dgram_secondary(struct compare *c, struct flow *f, const struct pkt *p)
 	if (f->stuck)
 		return;
 	view_of(&view, p);
+	view.in_parts = in_parts;
 	list_add_tail(&f->s, &view.node);
 	if (!wait)
 		compare_heads(c, f);

@@ -24,7 +24,7 @@ void cmp_flow_sync(struct compare *c, struct flow *f)
 	f->held_count = 0;
 	f->s_bytes = f->epoch_bytes = 0;
 	f->repeat_hash = f->last_hash;
-	f->may_repeat = f->packets && !f->tcp;
+	f->may_repeat = !f->tcp;
 	f->stuck = f->p_syn_alone = f->s_syn_alone = f->noted = f->met_half_way = false;
 	f->has_base = f->has_p_end;
 	f->matched = f->p_end;

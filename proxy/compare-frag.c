@@ -74,7 +74,7 @@ void cmp_frag_secondary(struct compare *c, uint8_t nic, const struct pkt *p)
 	struct pkt datagram;
 
 	if (reasm_is_rest(c->p_frags, nic, p)) {
-		cmp_match_secondary(c, nic, p);
+		cmp_match_secondary(c, nic, p, true);
 		return;
 	}
 	if (reasm_add(c->s_frags, nic, p, c->now_us, &r) != REASM_WHOLE) {
@@ -83,7 +83,7 @@ void cmp_frag_secondary(struct compare *c, uint8_t nic, const struct pkt *p)
 		return;
 	}
 	pkt_parse_ip(&datagram, r.data, r.len, p->vlan);
-	cmp_match_secondary(c, nic, &datagram);
+	cmp_match_secondary(c, nic, &datagram, true);
 }
 
 /* Of a datagram that began before, the secondary sends the rest alone: compared by the fragment. */

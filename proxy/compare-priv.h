@@ -27,6 +27,7 @@ struct held;
  * struct seg - one packet as the comparison sees it: of a TCP stream or a datagram
  * @node:  in flow.p or flow.s as long as some of it is to be compared; else points to itself
  * @seq:   of a fragment that is compared on its own: its offset, and 1 when more follow
+ * @in_parts: of the secondary, a datagram that came in fragments, or one of them
  * @owner: NULL for the packet being handled, whose bytes are the caller's
  * @packet, @payload: NULL once the bytes are not needed any more
  */
@@ -38,7 +39,7 @@ struct seg {
 	uint32_t seq, seq_len, ack, tsval;
 	uint16_t urgent;
 	uint8_t flags; /* TCP_* */
-	bool has_ts;
+	bool has_ts, in_parts;
 };
 
 /**
@@ -90,10 +91,9 @@ struct flow {
 	bool has_p_end, has_p_ack, p_syn, p_rst, p_fin, peer_rst, peer_fin;
 	uint32_t p_end, p_ack, p_isn;
 
-	/* datagrams: hashes of the primary's last one, and of its last one before this epoch */
+	/* datagrams: hashes of the primary's last one, and of the last one that both have sent */
 	uint64_t last_hash, repeat_hash;
-	bool may_repeat; /* the secondary, which has said nothing in this epoch but maybe that again
-			  */
+	bool may_repeat; /* the secondary, once in this epoch, and only that */
 
 	/* for the note that is due when the call ends */
 	bool note_due, noted;
@@ -173,7 +173,7 @@ static inline struct seg *seg_first(const struct list *l)
 /** cmp_match_primary(), cmp_match_secondary() - a whole packet, or a fragment that is compared on its
  * own, in match mode. */
 void cmp_match_primary(struct compare *c, const struct ticket *t, const struct pkt *p);
-void cmp_match_secondary(struct compare *c, uint8_t nic, const struct pkt *p);
+void cmp_match_secondary(struct compare *c, uint8_t nic, const struct pkt *p, bool in_parts);
 
 /* compare-held.c: the packets that stay */
 
@@ -267,7 +267,7 @@ void cmp_tcp_explain(const struct flow *f, const struct seg *s, char *what, size
 
 void cmp_dgram_primary(struct compare *c, struct flow *f, const struct ticket *t,
 		       const struct pkt *p);
-void cmp_dgram_secondary(struct compare *c, struct flow *f, const struct pkt *p);
+void cmp_dgram_secondary(struct compare *c, struct flow *f, const struct pkt *p, bool in_parts);
 void cmp_dgram_continue(struct compare *c, struct flow *f);
 
 void cmp_frag_primary(struct compare *c, const struct ticket *t, const struct pkt *p);

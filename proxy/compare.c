@@ -127,7 +127,7 @@ void cmp_match_primary(struct compare *c, const struct ticket *t, const struct p
 	}
 }
 
-void cmp_match_secondary(struct compare *c, uint8_t nic, const struct pkt *p)
+void cmp_match_secondary(struct compare *c, uint8_t nic, const struct pkt *p, bool in_parts)
 {
 	struct flow_key k;
 	struct flow *f;
@@ -142,7 +142,7 @@ void cmp_match_secondary(struct compare *c, uint8_t nic, const struct pkt *p)
 	} else if (f->tcp) {
 		cmp_tcp_secondary(c, f, p);
 	} else {
-		cmp_dgram_secondary(c, f, p);
+		cmp_dgram_secondary(c, f, p, in_parts);
 	}
 }
 
@@ -207,7 +207,7 @@ void compare_secondary(struct compare *c, uint8_t nic, uint64_t after, const str
 	else if (p->kind == PKT_FRAGMENT)
 		cmp_frag_secondary(c, nic, p);
 	else
-		cmp_match_secondary(c, nic, p);
+		cmp_match_secondary(c, nic, p, false);
 }
 
 void compare_inbound(struct compare *c, uint8_t nic, const struct pkt *p, uint64_t now_us)

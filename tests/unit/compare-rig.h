@@ -167,6 +167,26 @@ static inline void s_udp(struct rig *r, const char *text)
 	rig_secondary(r);
 }
 
+/* @n bytes from @off of a datagram. */
+static inline void rig_cut(struct rig *r, const struct mk *whole, unsigned off, size_t n)
+{
+	mk_cut(&r->m, whole, 99, off, n);
+}
+
+/* One that is worth cutting; to be freed. */
+static inline struct mk *rig_datagram(size_t n)
+{
+	struct mk *m = calloc(1, sizeof(*m));
+
+	assert_non_null(m);
+	mk_start(m);
+	mk_ip(m, GUEST, PEER, IPPROTO_UDP);
+	mk_udp(m, 53, 40000);
+	mk_fill(m, 3, 0, n);
+	mk_end(m);
+	return m;
+}
+
 static inline void rig_inbound(struct rig *r, unsigned flags, uint32_t seq, uint32_t ack)
 {
 	struct pkt p;
