@@ -139,6 +139,7 @@ void ports_close(struct proxy *p)
 	struct err e;
 
 	guard_close(p);
+	ports_filter(p, false);
 	if (p->rules_installed)
 		rules_remove(&p->rules, &e);
 	for (unsigned i = 0; i < p->config.nic_count; i++)
@@ -207,12 +208,33 @@ int ports_mirror(struct proxy *p, enum mirror_direction direction, loop_io_fn fn
 	return r;
 }
 
+/* ---- what reaches the guest ---- */
+
+static void filter(struct port *o, bool on)
+{
+	uint64_t read;
+
+	if (o->filtered == on)
+		return;
+	if (on && tap_counters_read(&o->counters, &read, &o->dropped_unfiltered))
+		return; /* the tap is gone */
+	if (!tap_set_filter(o->tap_fd, on))
+		o->filtered = on;
+}
+
+void ports_filter(struct proxy *p, bool on)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		filter(&p->ports[i], on);
+}
+
 /* ---- bridges ---- */
 
 static int join(struct proxy *p, struct port *o, struct err *e)
 {
 	int r = 0;
 
+	filter(o, false);
 	if (o->joined)
 		return 0;
 	o->leaving = false;

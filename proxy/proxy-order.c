@@ -143,6 +143,9 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		chan_io_flush(p);
 		chan_io_close(p);
 		break;
+	case PROXY_FILTER:
+		ports_filter(p, true);
+		break;
 	case PROXY_CLOSE:
 		primary_side_close(p, c->epoch, c->runs, c->stop_at_us);
 		break;
@@ -162,7 +165,7 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		relay_await(p);
 		break;
 	case PROXY_STOPPED:
-		replica_net_stopped(p->replica);
+		replica_side_stopped(p);
 		break;
 	case PROXY_COMMITTED:
 		replica_net_committed(p->replica, c->epoch);

@@ -269,6 +269,8 @@ static int take_counts(struct port *o, struct tapcount_now *now)
 	int r = tap_counters_read(&o->counters, &now->read, &now->dropped);
 
 	read_mirror(o, due(o, now));
+	if (o->filtered) /* those that the filter drops count as waiting: the next host has them */
+		now->dropped = o->dropped_unfiltered;
 	now->mirrored = o->mirrored;
 	now->lost = mirror_lost(&o->mirror);
 	return r;
@@ -279,7 +281,7 @@ static bool find_origin(struct port *o, struct tapcount_now *now)
 {
 	struct tapcount_now after;
 
-	if (!tap_is_empty(o) || take_counts(o, &after) || after.read != now->read ||
+	if (o->filtered || !tap_is_empty(o) || take_counts(o, &after) || after.read != now->read ||
 	    after.dropped != now->dropped || after.mirrored != now->mirrored)
 		return false;
 	tapcount_start(&o->count, now, 1);

@@ -54,7 +54,9 @@ struct port {
 	int tap_fd;
 	struct netlink_link tap, bridge; /* bridge.index 0: routed */
 	bool joined;
-	bool leaving; /* silenced, still a port of the bridge */
+	bool filtered;               /* nothing reaches the guest, which stands still */
+	uint64_t dropped_unfiltered; /* the tap's own drops when that began */
+	bool leaving;                /* silenced, still a port of the bridge */
 	struct closer closer;
 	struct mirror mirror; /* of what the side needs; fd -1 when closed */
 	struct loop_src *mirror_src;
@@ -216,6 +218,7 @@ void relay_on_timer(void *arg);
 extern const struct replica_net_ops proxy_replica_ops;
 int replica_side_enter(struct proxy *p, struct err *e);
 void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs);
+void replica_side_stopped(struct proxy *p);
 void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned);
 void replica_side_message(struct proxy *p, const struct chan_msg *m);
 void replica_side_on_mirror(void *arg, int fd, uint32_t revents);
@@ -232,6 +235,10 @@ void ports_close(struct proxy *p);
 int ports_set_rules(struct proxy *p, enum rules_mode mode, bool inbound, struct err *e);
 int ports_mirror(struct proxy *p, enum mirror_direction direction, loop_io_fn fn, struct err *e);
 void ports_stop_mirror(struct proxy *p);
+
+/* Nothing from outside reaches a guest that stands still, as QEMU would keep a frame for it over a
+ * load. On a primary: before its guest is stopped. Off when a port joins. */
+void ports_filter(struct proxy *p, bool on);
 int ports_join(struct proxy *p, struct err *e);
 void ports_mute(struct proxy *p, struct err *e);
 void ports_leave(struct proxy *p);

@@ -218,8 +218,15 @@ void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs)
 		empty_tap(p, &p->ports[i]);
 	replica_net_loaded(p->replica, epoch);
 	p->epoch = epoch;
+	ports_filter(p, !runs);
 	if (runs)
 		replica_net_running(p->replica);
+}
+
+void replica_side_stopped(struct proxy *p)
+{
+	ports_filter(p, true);
+	replica_net_stopped(p->replica);
 }
 
 static void await_last_words(struct proxy *p)
@@ -279,5 +286,6 @@ int replica_side_enter(struct proxy *p, struct err *e)
 
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		p->ports[i].lost = 0;
+	ports_filter(p, true); /* until it is loaded */
 	return r;
 }

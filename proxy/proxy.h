@@ -63,6 +63,9 @@ enum proxy_op {
 	PROXY_ATTACH_SECONDARY, /* the same on the other side; this host's guest is not to be heard
 				 */
 	PROXY_DETACH,           /* the session is over; what is held stays so until the next word */
+	PROXY_FILTER,  /* primary: the guest is about to be stopped for a switch-over: no frame
+			  reaches it any more, all go to its successor; until the next PASS or
+			  TAKE_OVER */
 	PROXY_CLOSE,   /* primary: the guest stands still for checkpoint @epoch; @runs: in the next
 			  epoch   the secondary runs too */
 	PROXY_COMMIT,  /* primary: checkpoint @epoch is committed */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -95,10 +96,22 @@ int tap_create(const char *name, unsigned int flags, struct err *e)
 	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
 	if (ioctl(fd, TUNSETIFF, &ifr))
 		return explain_refusal(name, errno, e);
+	tap_set_filter(fd, false); /* of a persistent tap, whose last user was killed */
 	r = grow_queue(name, e);
 	if (!r && flags & TAP_HOST_SILENT)
 		r = tap_set_host_silent(name, true, e);
 	return r ? r : steal_fd(&fd);
+}
+
+int tap_set_filter(int fd, bool on)
+{
+	_Alignas(struct tun_filter) uint8_t mem[sizeof(struct tun_filter) + ETH_ALEN] = {};
+	struct tun_filter *f = (struct tun_filter *)mem;
+
+	/* Locally administered and of nobody; broadcasts and groups do not match it either. */
+	f->count = on;
+	f->addr[0][0] = 2;
+	return ioctl(fd, TUNSETTXFILTER, f) < 0 ? -errno : 0;
 }
 
 /* ---- the host's own stack ---- */

@@ -45,6 +45,16 @@ int tap_set_queue(const char *name, uint32_t frames, struct err *e);
 int tap_set_host_silent(const char *name, bool silent, struct err *e);
 
 /**
+ * tap_set_filter() - on: frames no longer reach the guest behind the tap @fd, whoever sends them;
+ * packet sockets still see them, they count as dropped, what waits in the queue stays. QEMU takes one
+ * frame out of the tap of a guest that stands still, and keeps it over a load of a checkpoint.
+ *
+ * The driver's address filter (TUNSETTXFILTER, drivers/net/tun.c), one foreign address long. It is a
+ * property of the tap, also after its descriptors are closed; tap_create() clears it. 0 or -errno.
+ */
+int tap_set_filter(int fd, bool on);
+
+/**
  * struct tap_counters - descriptors of a tap's counters in sysfs
  *
  * sysfs, not netlink: no lock of the kernel's is taken, and 1.2 us for both counters. RTM_GETSTATS

@@ -248,6 +248,27 @@ static void a_mirror_outlives_a_link_that_was_down_and_tells_of_one_that_is_gone
 	rig_free(g);
 }
 
+static void a_filtered_tap_gives_its_guest_nothing_and_is_mirrored(void **state)
+{
+	struct rig *g = rig_new(state, MIRROR_TO_GUEST);
+	autoclose int out = outside_socket();
+
+	enslave(g->tap);
+	for (uint32_t i = 0; i < 6; i++) {
+		assert_int_equal(tap_set_filter(g->tap->fd, i & 1), 0);
+		plain(&g->sent, i);
+		memset(g->sent.data + 10, i & 2 ? 0xff : 2, 6);
+		assert_int_equal(send(out, g->sent.data, g->sent.len, 0), PLAIN_BYTES);
+		copy_of(&g->m, &g->copy);
+		assert_int_equal(plain_number(g->copy.data, g->copy.len), i);
+		if (i & 1)
+			assert_false(is_readable(g->tap->fd, 20));
+		else
+			read_guest(g->tap, &g->got);
+	}
+	rig_free(g);
+}
+
 static void a_missing_link_is_refused(void **state)
 {
 	struct mirror m;
@@ -270,6 +291,7 @@ int main(void)
 		RIG_TEST(the_super_frames_of_a_local_connection_are_mirrored_whole),
 		RIG_TEST(every_frame_is_either_copied_or_counted_as_lost),
 		RIG_TEST(a_mirror_outlives_a_link_that_was_down_and_tells_of_one_that_is_gone),
+		RIG_TEST(a_filtered_tap_gives_its_guest_nothing_and_is_mirrored),
 		RIG_TEST(a_missing_link_is_refused),
 	};
 

@@ -279,6 +279,30 @@ static void every_checkpoint_finds_its_own_place(void **state)
 	assert_int_equal(w->a.lost + w->b.lost + w->a.checkpoints, 0);
 }
 
+static void nothing_of_its_own_host_reaches_a_replica_that_stands_still(void **state)
+{
+	struct world *w = *state;
+	autoclose int host = -1;
+
+	attach(w, &w->a, &w->b);
+	enter(&w->b);
+	host = packet_socket(TAP);
+	for (uint64_t epoch = 1; epoch < 4; epoch++) {
+		order(w, &w->b, PROXY_STOPPED, 0, false);
+		datagram(w, true, 1, 16);
+		assert_int_equal(send(host, w->m.b, w->m.len, 0), w->m.len);
+		assert_false(can_read(w->b.tap, 20));
+		checkpoint(w, &w->a, &w->b, epoch, epoch != 3);
+		assert_int_equal(send(host, w->m.b, w->m.len, 0), w->m.len);
+		if (epoch != 3)
+			guest_expect(w, &w->b, 1);
+		assert_false(can_read(w->b.tap, 20));
+	}
+	order(w, &w->b, PROXY_TAKE_OVER, 3, false);
+	client_says(w, &w->b, 2);
+	guest_expect(w, &w->b, 2);
+}
+
 static void periodic_frames_are_kept_until_the_take_over(void **state)
 {
 	struct world *w = *state;
@@ -350,6 +374,7 @@ int main(void)
 		PROXY_TEST(what_waits_in_the_replicas_tap_at_the_load_does_not_come_twice),
 		PROXY_TEST(a_slow_replica_gets_every_frame),
 		PROXY_TEST(every_checkpoint_finds_its_own_place),
+		PROXY_TEST(nothing_of_its_own_host_reaches_a_replica_that_stands_still),
 		PROXY_TEST(periodic_frames_are_kept_until_the_take_over),
 		PROXY_TEST(a_take_over_between_commit_and_load_goes_on_from_the_commit),
 		PROXY_TEST(a_take_over_before_the_commit_goes_on_where_the_replica_stands),

@@ -159,6 +159,29 @@ static void frames_on_their_way_at_a_switch_over_reach_the_new_host_once(void **
 	assert_false(guest_take(w, &w->b));
 }
 
+/* Else the old host's QEMU would keep the first, and give it to its guest at the next switch-over. */
+static void frames_that_come_while_a_guest_is_stopped_for_a_switch_over_go_to_the_new_host_only(
+	void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	client_says(w, &w->a, 1);
+	guest_expect(w, &w->a, 1);
+	guest_expect(w, &w->b, 1);
+	order(w, &w->a, PROXY_FILTER, 0, false);
+	order(w, &w->b, PROXY_STOPPED, 0, false);
+	for (uint32_t i = 2; i <= 6; i++)
+		client_says(w, &w->a, i);
+	await(w, status(&w->a).mirrored == 6);
+	switch_over(w, 2);
+	for (uint32_t i = 2; i <= 6; i++)
+		guest_expect(w, &w->b, i);
+	assert_false(guest_take(w, &w->b));
+	assert_false(guest_take(w, &w->a));
+}
+
 /* ---- a connection whose numbers differ ---- */
 
 #define PORT   80
@@ -369,6 +392,8 @@ int main(void)
 		PROXY_TEST(after_a_switch_over_output_waits_from_the_first_packet),
 		PROXY_TEST(after_a_switch_over_the_session_goes_on_the_other_way),
 		PROXY_TEST(frames_on_their_way_at_a_switch_over_reach_the_new_host_once),
+		PROXY_TEST(
+			frames_that_come_while_a_guest_is_stopped_for_a_switch_over_go_to_the_new_host_only),
 		PROXY_TEST(both_guests_speak_with_the_client_each_in_its_own_numbers),
 		PROXY_TEST(after_a_take_over_numbers_are_rewritten_in_both_directions),
 		PROXY_TEST(a_reset_ends_the_rewriting_for_the_next_connection),
