@@ -230,6 +230,24 @@ void ports_filter(struct proxy *p, bool on)
 
 /* ---- bridges ---- */
 
+static int enslave(struct proxy *p, struct port *o, struct err *e)
+{
+	struct netlink_link now;
+	struct err first = {};
+	int r = netlink_enslave(&p->netlink, &o->tap, &o->bridge, &first);
+
+	if (!r)
+		return 0;
+	if (netlink_get_bridge(&p->netlink, o->bridge.name, &now, NULL) ||
+	    now.index == o->bridge.index) {
+		*e = first;
+		return r;
+	}
+	o->bridge = now; /* made anew since */
+	check_bridge(p, o);
+	return netlink_enslave(&p->netlink, &o->tap, &o->bridge, e);
+}
+
 static int join(struct proxy *p, struct port *o, struct err *e)
 {
 	int r = 0;
@@ -240,22 +258,53 @@ static int join(struct proxy *p, struct port *o, struct err *e)
 	o->leaving = false;
 	tap_set_host_silent(o->tap.name, false, NULL);
 	if (o->bridge.index) {
-		r = netlink_enslave(&p->netlink, &o->tap, &o->bridge, e);
-		if (!r && o->bridge.index)
+		r = enslave(p, o, e);
+		if (!r)
 			netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_FORWARDING, NULL);
 	}
 	if (!r)
 		r = netlink_set_up(&p->netlink, &o->tap, true, e);
 	o->joined = !r;
+	if (r)
+		tap_set_host_silent(o->tap.name, true, NULL);
 	return r;
 }
 
 int ports_join(struct proxy *p, struct err *e)
 {
+	int first = 0;
+
+	for (unsigned i = 0; i < p->config.nic_count; i++) {
+		struct err other;
+		int r = join(p, &p->ports[i], first ? &other : e);
+
+		first = first ? first : r;
+	}
+	return first;
+}
+
+void ports_join_again(struct proxy *p)
+{
+	bool waited = false;
+	struct err e;
+
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		waited |= !p->ports[i].joined;
+	if (!waited || ports_join(p, &e))
+		return;
+	proxy_tell(p, TALE_NOTE, 0, "the guest is back in the network: all its taps have joined");
+	p->announced = 0;
+	ports_announce(p);
+}
+
+/* Nothing is routed to it as long as it is the replica's; a tap that is down passes nothing on. */
+int ports_set_routed_up(struct proxy *p, struct err *e)
+{
 	int r = 0;
 
 	for (unsigned i = 0; !r && i < p->config.nic_count; i++)
-		r = join(p, &p->ports[i], e);
+		if (!p->ports[i].bridge.index)
+			r = netlink_set_up(&p->netlink, &p->ports[i].tap, true, e);
 	return r;
 }
 

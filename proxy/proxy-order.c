@@ -198,6 +198,8 @@ void proxy_housekeeping(struct proxy *p)
 	struct err e = {};
 
 	replica_net_tick(p->replica, clock_now_us());
+	if (p->side == SIDE_PASS || p->side == SIDE_PRIMARY)
+		ports_join_again(p);
 	if (p->side == SIDE_PASS && !p->hears_relay)
 		ports_stop_mirror(p);
 	if (proxy_rewrites(p) || !silent || (p->side != SIDE_PASS && p->side != SIDE_PRIMARY))

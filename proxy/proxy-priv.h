@@ -239,7 +239,15 @@ void ports_stop_mirror(struct proxy *p);
 /* Nothing from outside reaches a guest that stands still, as QEMU would keep a frame for it over a
  * load. On a primary: before its guest is stopped. Off when a port joins. */
 void ports_filter(struct proxy *p, bool on);
+
+/* As many as can; the first error. */
 int ports_join(struct proxy *p, struct err *e);
+
+/* Every few seconds while the guest is to be heard: bridges come back. */
+void ports_join_again(struct proxy *p);
+
+/* The secondary's routed taps, whose frames are mirrored and injected. */
+int ports_set_routed_up(struct proxy *p, struct err *e);
 void ports_mute(struct proxy *p, struct err *e);
 void ports_leave(struct proxy *p);
 void ports_deafen(struct proxy *p);

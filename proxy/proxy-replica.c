@@ -282,8 +282,10 @@ void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned)
 
 int replica_side_enter(struct proxy *p, struct err *e)
 {
-	int r = ports_mirror(p, MIRROR_FROM_GUEST, replica_side_on_mirror, e);
+	int r = ports_set_routed_up(p, e);
 
+	if (!r)
+		r = ports_mirror(p, MIRROR_FROM_GUEST, replica_side_on_mirror, e);
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		p->ports[i].lost = 0;
 	ports_filter(p, true); /* until it is loaded */

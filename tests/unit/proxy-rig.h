@@ -63,6 +63,7 @@ struct seen {
 struct world {
 	struct loop *loop;
 	unsigned nics;
+	const char *bridge; /* "" for routed taps */
 	struct host a, b;
 	int peer; /* a packet connection whose other end is the test's own */
 	uint8_t in[2 * CHAN_MAX_PAYLOAD];
@@ -218,20 +219,22 @@ static inline void make_links(struct host *h)
 
 static inline void make_proxy(struct world *w, struct host *h)
 {
-	struct proxy_config c = {.name = "test",
-				 .nics = {{.tap = TAP, .bridge = BRIDGE, .tap_fd = h->tap},
-					  {.tap = TAP2, .bridge = BRIDGE, .tap_fd = h->tap2}},
-				 .nic_count = w->nics,
-				 .netfilter = RULES_ANY,
-				 .announce_count = w->nics == 1 ? 2 : 1,
-				 .limits = {.max_held_packets = 4096,
-					    .max_held_bytes = 32 * MIB,
-					    .max_flows = 256,
-					    .max_half_open = 64,
-					    .timeout_us = 2 * GIVE_UP_US,
-					    .flow_idle_us = 2 * GIVE_UP_US}};
+	struct proxy_config c = {
+		.name = "test",
+		.nics = {{.tap = TAP, .tap_fd = h->tap}, {.tap = TAP2, .tap_fd = h->tap2}},
+		.nic_count = w->nics,
+		.netfilter = RULES_ANY,
+		.announce_count = w->nics == 1 ? 2 : 1,
+		.limits = {.max_held_packets = 4096,
+			   .max_held_bytes = 32 * MIB,
+			   .max_flows = 256,
+			   .max_half_open = 64,
+			   .timeout_us = 2 * GIVE_UP_US,
+			   .flow_idle_us = 2 * GIVE_UP_US}};
 	struct err e = {};
 
+	for (int i = 0; i < 2; i++)
+		snprintf(c.nics[i].bridge, sizeof(c.nics[i].bridge), "%s", w->bridge);
 	memcpy(c.nics[0].mac, mk_mac_guest, 6);
 	memcpy(c.nics[1].mac, mac_of_tap2, 6);
 	/* Only now is it needed that /sys shows this namespace. */
@@ -267,19 +270,25 @@ static inline void host_down(struct host *h)
 	close(h->netns);
 }
 
-static inline int world_with(void **state, unsigned nics)
+static inline int world_of(void **state, unsigned nics, const char *bridge)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct err e = {};
 
 	assert_non_null(w);
 	w->nics = nics;
+	w->bridge = bridge;
 	w->peer = -1;
 	assert_ok(loop_new(&w->loop, &e), &e);
 	host_up(w, &w->a);
 	host_up(w, &w->b);
 	*state = w;
 	return 0;
+}
+
+static inline int world_with(void **state, unsigned nics)
+{
+	return world_of(state, nics, BRIDGE);
 }
 
 static inline int world_up(void **state)

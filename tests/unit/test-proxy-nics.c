@@ -166,6 +166,86 @@ static void all_nics_are_taken_over(void **state)
 	assert_true(w->b.announced >= 2);
 }
 
+static void remake_bridge(const struct host *h)
+{
+	enter(h);
+	run("ip link add " BRIDGE " type bridge mcast_snooping 0 && ip link set " BRIDGE " up &&"
+	    "ip link set wire master " BRIDGE " && ip link set other master " BRIDGE);
+}
+
+static void remove_bridge(const struct host *h)
+{
+	enter(h);
+	run("ip link del " BRIDGE);
+}
+
+static void a_bridge_that_was_made_anew_is_joined_at_a_take_over(void **state)
+{
+	struct world *w = *state;
+
+	attach_known(w);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	remove_bridge(&w->b);
+	remake_bridge(&w->b);
+	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
+	assert_true(status(&w->b).nics[0].joined);
+	assert_true(status(&w->b).nics[1].joined);
+}
+
+static void a_bridge_that_comes_back_after_the_take_over_is_joined(void **state)
+{
+	struct world *w = *state;
+
+	attach_known(w);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	remove_bridge(&w->b);
+	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
+	assert_false(status(&w->b).nics[0].joined);
+	await(w, w->b.notes == 1);
+	remake_bridge(&w->b);
+	await(w, status(&w->b).nics[0].joined && status(&w->b).nics[1].joined);
+	await(w, w->b.notes == 2);
+}
+
+static void a_nic_that_cannot_join_keeps_no_other_out(void **state)
+{
+	struct world *w = *state;
+
+	attach_known(w);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	enter(&w->b);
+	run("ip link del " TAP);
+	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
+	assert_false(status(&w->b).nics[0].joined);
+	assert_true(status(&w->b).nics[1].joined);
+}
+
+static int routed(void **state)
+{
+	return world_of(state, 1, "");
+}
+
+static void a_replica_with_a_routed_tap_is_heard_and_hears(void **state)
+{
+	struct chan_msg in = {.type = CHAN_FRAME_IN, .number = 1}, out;
+	uint8_t head[CHAN_ENCODE_MAX], frame[VNET_BYTES + 200] = {};
+	struct world *w = *state;
+	size_t n;
+
+	attach_to_test(w, &w->b, PROXY_ATTACH_SECONDARY);
+	order(w, &w->b, PROXY_LOADED, 0, true);
+	guest_says(w, &w->b, 1);
+	peer_expect(w, &out, CHAN_FRAME_OUT);
+	datagram(w, true, 2, 16);
+	memcpy(frame + VNET_BYTES, w->m.b, w->m.len);
+	in.payload = frame;
+	in.payload_len = (uint32_t)(VNET_BYTES + w->m.len);
+	n = chan_encode(&in, head);
+	assert_int_equal(send(w->peer, head, n, 0), n);
+	assert_int_equal(send(w->peer, frame, in.payload_len, 0), in.payload_len);
+	guest_expect(w, &w->b, 2);
+}
+
 #define NICS_TEST(f) cmocka_unit_test_setup_teardown(f, two_nics, world_down)
 
 int main(void)
@@ -175,6 +255,11 @@ int main(void)
 		NICS_TEST(output_of_one_nic_is_no_match_for_the_other),
 		NICS_TEST(all_nics_leave),
 		NICS_TEST(all_nics_are_taken_over),
+		NICS_TEST(a_bridge_that_was_made_anew_is_joined_at_a_take_over),
+		NICS_TEST(a_bridge_that_comes_back_after_the_take_over_is_joined),
+		NICS_TEST(a_nic_that_cannot_join_keeps_no_other_out),
+		cmocka_unit_test_setup_teardown(a_replica_with_a_routed_tap_is_heard_and_hears,
+						routed, world_down),
 	};
 
 	return run_as_root(tests);
