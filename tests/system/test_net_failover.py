@@ -6,7 +6,7 @@ import time
 import pytest
 
 from netclient import Loads, Server, guest_results
-from netloads import ANY, BULK, LIGHT, MODES, QUIET, TALKER
+from netloads import ANY, BULK, LIGHT, MODES, QUIET, STREAMS, TALKER
 from waiting import wait_for
 
 CONFIG = {"peer_timeout_ms": 500}
@@ -108,3 +108,27 @@ def test_connections_that_the_guest_made_survive(make_pair, rng, scale, mode):
             result.assert_intact()
         server.close()
         pair.close()
+
+
+def restart_as_secondary(pair, node):
+    pair.network.unsilence(node.host)
+    node.start("secondary")
+    pair.wait_protected()
+
+
+def test_one_connection_survives_one_host_after_the_other(make_pair, rng, scale):
+    """What is rewritten for a connection goes on with the guest, to each further host."""
+    pair = make_pair(nics=1, guest=QUIET, mode="colo", **CONFIG).start()
+    node = pair.a
+    with Loads(pair.client, pair.folder, STREAMS) as loads:
+        for _ in range(scale(10, 2)):
+            loads.wait_progress(10)
+            at_a_random_moment(rng)
+            kill_host(pair, node)
+            lost, node = node, take_over(pair, node)
+            loads.wait_progress(10)
+            restart_as_secondary(pair, lost)
+        loads.wait_progress(10)
+        loads.assert_intact()
+    node.verify()
+    node.console.audit()
