@@ -3,7 +3,7 @@
 
 .PHONY: check-system run-demo
 
-GUEST_SRC := tools/build-guest tests/guest/init $(wildcard tests/guest/*.c)
+GUEST_SRC := tools/build-guest tests/guest/init $(wildcard tests/guest/*.[ch])
 SYSTEM_NEEDS = all $(BUILD)/guest/initrd.gz $(BUILD)/qemu10/qemu-system-x86_64
 SYSTEM_RUN = COLOD_TEST_FULL=$(COLOD_TEST_FULL) COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
@@ -17,9 +17,25 @@ $(BUILD)/qemu10/qemu-system-x86_64: | tools/fetch-qemu10
 	tools/fetch-qemu10 $(BUILD)
 
 # PYTEST_ARGS narrows a run: make check-system PYTEST_ARGS='-k switch -x'
-check-system: $(SYSTEM_NEEDS) $(BUILD)/tests/unit/test-qemu
+PYTEST = $(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 -rA --tb=short
+NET_TESTS := $(wildcard tests/system/test_net_*.py)
+ENGINE_TESTS := $(filter-out $(NET_TESTS),$(wildcard tests/system/test_*.py))
+
+ifdef PYTEST_ARGS
+check-system: $(SYSTEM_NEEDS)
+	$(PYTEST) tests/system $(PYTEST_ARGS)
+else
+check-system: $(SYSTEM_NEEDS)
+	$(MAKE) -j2 -Otarget check-engine check-net
+endif
+
+.PHONY: check-engine check-net
+check-engine: $(SYSTEM_NEEDS) $(BUILD)/tests/unit/test-qemu
 	COLOD_TEST_QEMU=$(abspath $(BUILD))/qemu10/qemu-system-x86_64 $(BUILD)/tests/unit/test-qemu
-	$(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 -rA --tb=short tests/system $(PYTEST_ARGS)
+	$(PYTEST) $(ENGINE_TESTS)
+
+check-net: $(SYSTEM_NEEDS)
+	$(PYTEST) $(NET_TESTS)
 
 # SCENARIO=net: what the guest's clients see; engine: checkpoints and memory, without a network.
 SCENARIO ?= net
