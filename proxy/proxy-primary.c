@@ -258,10 +258,13 @@ static bool tap_is_empty(const struct port *o)
 	return poll(&fd, 1, 0) == 0;
 }
 
-/* The last frame that the tap has given away. */
-static uint64_t due(const struct port *o, const struct tapcount_now *now)
+/* The last frame that the tap has given away. Where frames have no number, nobody can say: a guest
+ * that stands still does not wait for a full mirror then. */
+static uint64_t due(struct port *o, const struct tapcount_now *now)
 {
-	return o->has_origin ? tapcount_due(&o->count, now) : o->mirrored + MIRROR_TURN;
+	if (!o->has_origin || mirror_lost(&o->mirror) != o->count.lost)
+		return o->mirrored + MIRROR_TURN;
+	return tapcount_due(&o->count, now);
 }
 
 static int take_counts(struct port *o, struct tapcount_now *now)
