@@ -193,9 +193,11 @@ static void tear_down(struct daemon *d)
 	if (d->qemu)
 		qemu_hang_up(d->qemu);
 	link_free(d->link);
+	/* Its thread goes on with the orders that are part of the engine until it has ended. */
+	proxy_free(d->proxy);
+	d->proxy = d->env.proxy = NULL;
 	primary_free(d->primary);
 	secondary_free(d->secondary);
-	proxy_free(d->proxy);
 	close_fd(&d->start_packet_fd);
 	close_fd(&d->start_fd);
 	tracker_close(d->tracker);
