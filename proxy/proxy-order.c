@@ -129,6 +129,15 @@ static void hold(struct proxy *p)
 		complain(p, &e);
 }
 
+static void unmark(struct proxy *p, uint64_t epoch)
+{
+	bool marked = replica_net_is_marked(p->replica, epoch);
+
+	replica_net_unmark(p->replica, epoch);
+	if (marked && !replica_net_is_marked(p->replica, epoch))
+		proxy_tell(p, TALE_MARKED, epoch - 1, NULL); /* in place of one on its way */
+}
+
 void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 {
 	switch (c->op) {
@@ -166,6 +175,7 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		break;
 	case PROXY_STOPPED:
 		replica_side_stopped(p);
+		unmark(p, c->epoch);
 		break;
 	case PROXY_COMMITTED:
 		replica_net_committed(p->replica, c->epoch);

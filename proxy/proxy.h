@@ -34,7 +34,7 @@ struct proxy_config {
  * @checkpoint: one is needed, for @reason
  * @waiting:    primary: output waits for the next checkpoint; said once for each epoch; may be NULL
  * @marked:     secondary: everything that belongs to checkpoint @epoch is known (CHAN_EPOCH came):
- * it may be committed
+ * it may be committed; less than before: what was said of later ones does not count any more
  * @lost:       the packet connection broke
  * @note:       something for the log
  */
@@ -78,7 +78,8 @@ enum proxy_op {
 			  passed on to the peer, until that has joined the network, or at once, this
 			  host's taps are out of the bridges */
 	PROXY_LEAVE,   /* after PROXY_SILENCE: done when the taps are out */
-	PROXY_STOPPED, /* secondary: its guest stands still */
+	PROXY_STOPPED, /* secondary: its guest stands still, for checkpoint @epoch, whose marks of
+			  an earlier attempt do not count; 0: for none */
 	PROXY_COMMITTED, /* secondary: @epoch is committed here */
 	PROXY_LOADED, /* secondary: the guest stands at @epoch; @runs: it is set running when this
 			 is done */

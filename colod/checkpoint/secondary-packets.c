@@ -2,6 +2,18 @@
 /* The secondary's orders to the proxy: what the guest may see of the network, and when. */
 #include "colod/checkpoint/secondary-priv.h"
 
+/* Only now can the primary be told: the marks that it sends when it knows are the right ones. */
+static void on_stopped(struct proxy_call *c)
+{
+	struct secondary *s = c->arg;
+
+	if (s->stopped_session != s->session)
+		return;
+	s->marked = MIN(s->marked, c->epoch - 1);
+	s->packets_stopped = true;
+	secondary_maybe_suspended(s);
+}
+
 static void on_loaded(struct proxy_call *c)
 {
 	struct secondary *s = c->arg;
@@ -20,7 +32,8 @@ static void on_taken(struct proxy_call *c)
 
 void secondary_packets_init(struct secondary *s)
 {
-	s->stopped_call = (struct proxy_call){.op = PROXY_STOPPED, .fd = -1};
+	s->stopped_call =
+		(struct proxy_call){.op = PROXY_STOPPED, .fd = -1, .done = on_stopped, .arg = s};
 	s->committed_call = (struct proxy_call){.op = PROXY_COMMITTED, .fd = -1};
 	s->loaded_call =
 		(struct proxy_call){.op = PROXY_LOADED, .fd = -1, .done = on_loaded, .arg = s};
@@ -28,13 +41,17 @@ void secondary_packets_init(struct secondary *s)
 		(struct proxy_call){.op = PROXY_TAKE_OVER, .fd = -1, .done = on_taken, .arg = s};
 }
 
-/* The first two are free again by now: orders are carried out in turn, and a load lay in between. */
 void secondary_packets_stopped(struct secondary *s)
 {
-	if (s->env->proxy && !s->stopped_call.busy)
-		proxy_submit(s->env->proxy, &s->stopped_call);
+	s->packets_stopped = !s->env->proxy;
+	if (!s->env->proxy)
+		return;
+	s->stopped_session = s->session;
+	s->stopped_call.epoch = s->new_epoch;
+	proxy_submit(s->env->proxy, &s->stopped_call);
 }
 
+/* Free again by now: orders are carried out in turn, and a load lay in between. */
 void secondary_packets_committed(struct secondary *s)
 {
 	if (!s->env->proxy)

@@ -57,14 +57,15 @@ struct secondary {
 	uint64_t committed, loaded;
 	uint64_t new_epoch; /* of the last NEW; its SUSPENDED is sent when @suspended */
 	bool suspended;
-	bool staged; /* an epoch stands complete in the stage */
+	bool packets_stopped; /* the proxy knows of the last NEW */
+	bool staged;          /* an epoch stands complete in the stage */
 	uint32_t staged_flags;
 	uint32_t flags; /* of the committed epoch */
 	bool announced; /* SYNCED was raised */
 	uint64_t committed_at_us;
 	uint64_t marked; /* last epoch whose packets are all known */
 	struct proxy_call stopped_call, committed_call, loaded_call, take_call;
-	uint64_t loaded_session, take_session;
+	uint64_t stopped_session, loaded_session, take_session;
 	unsigned calls, stale_calls;
 	uint64_t load_count;
 };
@@ -75,6 +76,9 @@ struct secondary {
 void secondary_call(struct secondary *s, const char *name, qmp_reply_fn fn);
 bool secondary_reply_is_stale(struct secondary *s);
 void secondary_fail(struct secondary *s, const char *what, const char *why);
+
+/* SUSPENDED of the last NEW, when guest and proxy both stand still; and what follows from it. */
+void secondary_maybe_suspended(struct secondary *s);
 
 /* secondary-load.c */
 void secondary_work_init(struct secondary *s);
@@ -87,6 +91,7 @@ void secondary_run_live(struct secondary *s);
 
 /* secondary-packets.c: orders to the proxy */
 void secondary_packets_init(struct secondary *s);
+/* For the last NEW; secondary_maybe_suspended() follows, not from within. */
 void secondary_packets_stopped(struct secondary *s);
 void secondary_packets_committed(struct secondary *s);
 

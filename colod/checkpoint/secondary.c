@@ -47,12 +47,14 @@ void secondary_fail(struct secondary *s, const char *what, const char *why)
 
 /* ---- the primary's messages and pages ---- */
 
-static void suspended(struct secondary *s)
+void secondary_maybe_suspended(struct secondary *s)
 {
-	s->running = false;
-	s->suspended = true;
-	s->phase = SECONDARY_OPEN;
-	ckpt_send(s->env, WIRE_SUSPENDED, s->new_epoch, 0);
+	bool due = s->new_epoch == s->committed + 1 && !s->suspended && !s->go_live;
+
+	if (due && s->packets_stopped && s->phase != SECONDARY_STOPPING) {
+		s->suspended = true;
+		ckpt_send(s->env, WIRE_SUSPENDED, s->new_epoch, 0);
+	}
 	secondary_step(s);
 }
 
@@ -67,28 +69,31 @@ static void on_stopped(void *arg, const struct qmp_reply *r)
 		secondary_fail(s, "QEMU could not stop the secondary's guest", r->desc);
 		return;
 	}
-	suspended(s);
+	s->running = false;
+	s->phase = SECONDARY_OPEN;
+	secondary_maybe_suspended(s);
 }
 
 static void on_new(struct secondary *s, const struct wire_msg *m)
 {
 	/* Applying and loading the epoch before may still be under way: the guest stands still
 	 * then. */
-	if (m->epoch != s->committed + 1) {
+	bool again = m->epoch == s->new_epoch;
+
+	if (m->epoch != s->committed + 1 || (again && !s->suspended)) {
 		secondary_fail(s, "protocol error", "NEW of an unexpected epoch");
 		return;
 	}
 	s->new_epoch = m->epoch;
+	s->suspended = false;
+	/* Before QEMU stops, so that it finds its taps empty then; and if it stands still: a load
+	 * under way may have said that it runs. */
+	secondary_packets_stopped(s);
 	if (s->running || s->phase == SECONDARY_RUN) {
-		s->suspended = false;
 		s->phase = SECONDARY_STOPPING;
-		secondary_packets_stopped(s); /* so that QEMU finds its taps empty when it stops */
 		secondary_call(s, "stop", on_stopped);
-		return;
 	}
-	s->suspended = true;
-	ckpt_send(s->env, WIRE_SUSPENDED, m->epoch, 0);
-	secondary_step(s);
+	secondary_maybe_suspended(s);
 }
 
 static void on_handover(struct secondary *s, const struct wire_msg *m)

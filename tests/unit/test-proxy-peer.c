@@ -94,6 +94,23 @@ static void a_nic_that_is_not_there_ends_the_connection_and_nothing_else(void **
 	expect_lost_and_alive(w, &w->a, "NIC");
 }
 
+/* The primary's first attempt at it failed: it is not what may be committed. */
+static void marks_of_a_failed_checkpoint_do_not_count_when_it_is_tried_again(void **state)
+{
+	struct chan_msg m = {.type = CHAN_EPOCH, .number = 1, .mark = 3};
+	struct world *w = *state;
+
+	attach_to_test(w, &w->b, PROXY_ATTACH_SECONDARY);
+	order(w, &w->b, PROXY_STOPPED, 1, false);
+	say_message(w, &m);
+	await(w, w->b.marked == 1);
+	order(w, &w->b, PROXY_STOPPED, 1, false);
+	await(w, w->b.marked == 0);
+	say_message(w, &m);
+	await(w, w->b.marked == 1);
+	assert_int_equal(w->b.lost, 0);
+}
+
 static struct chan_msg random_message(struct rng *rng, uint8_t *payload)
 {
 	struct chan_msg m = {.type = (enum chan_type)(1 + rng_below(rng, CHAN_TYPES - 1)),
@@ -314,6 +331,7 @@ int main(void)
 		PROXY_TEST(a_peer_that_ends_half_way_through_a_message_is_a_broken_connection),
 		PROXY_TEST(garbage_ends_the_connection_and_nothing_else),
 		PROXY_TEST(a_nic_that_is_not_there_ends_the_connection_and_nothing_else),
+		PROXY_TEST(marks_of_a_failed_checkpoint_do_not_count_when_it_is_tried_again),
 		PROXY_TEST(senseless_messages_release_nothing_of_the_primary),
 		PROXY_TEST(senseless_messages_do_not_stop_the_secondary),
 		PROXY_TEST(a_peer_that_does_not_read_does_not_stop_the_primary),
