@@ -76,6 +76,7 @@ struct primary {
 	uint64_t epoch;       /* last committed */
 	uint64_t loaded;      /* last LOADED */
 	bool synced;          /* the first checkpoint is committed */
+	bool peer_may_hold;   /* see primary_peer_may_hold(); outlives sessions */
 	bool announced;       /* SYNCED was raised */
 	unsigned late_rounds; /* since the end of the first full copy */
 	bool outbox_done; /* RECEIVED came: the worker has to empty the outbox before its next work

@@ -169,9 +169,14 @@ uint64_t primary_epoch(const struct primary *p)
 	return p->epoch;
 }
 
-bool primary_is_synced(const struct primary *p)
+bool primary_peer_may_hold(const struct primary *p)
 {
-	return p->synced;
+	return p->peer_may_hold;
+}
+
+void primary_set_peer_holds(struct primary *p, bool holds)
+{
+	p->peer_may_hold = holds;
 }
 
 bool primary_holds_guest(const struct primary *p)
@@ -215,6 +220,7 @@ static void on_ready(struct primary *p, const struct wire_msg *m)
 		return;
 	}
 	p->phase = p->full ? PRIMARY_COPY : PRIMARY_IDLE;
+	p->peer_may_hold = !p->full;
 	j->fd = p->bulk_fd;
 	j->full = p->full;
 	j->epoch = p->epoch + 1;

@@ -74,9 +74,15 @@ void primary_retime(struct primary *p);
 
 uint64_t primary_epoch(const struct primary *p);
 
-/** primary_is_synced() - this session, or the last one, has committed a checkpoint: the secondary
- * could be promoted. */
-bool primary_is_synced(const struct primary *p);
+/**
+ * primary_peer_may_hold() - the peer may hold a whole checkpoint, with which it can come to life:
+ * from the sending of a first one on, or since it gave its guest to us, until it has said that it
+ * begins with a new full copy.
+ */
+bool primary_peer_may_hold(const struct primary *p);
+
+/** primary_set_peer_holds() - what the caller knows of it: the roles were swapped, the peer ended. */
+void primary_set_peer_holds(struct primary *p, bool holds);
 
 /** primary_holds_guest() - the guest stands still only because a checkpoint is being taken. */
 bool primary_holds_guest(const struct primary *p);

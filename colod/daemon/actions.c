@@ -94,18 +94,22 @@ static void act_start_sync(struct daemon *d)
  * Held output may go only when the replica cannot come to life (S1, S3): it is known to be dead, it
  * never was whole, or the operator prefers a guest that goes on to one that is never in two minds.
  */
-static bool may_go_solo(const struct daemon *d, enum fsm_event ev, bool synced)
+static bool may_go_solo(const struct daemon *d)
 {
-	return d->config->solo_allowed || !synced || ev == FSM_EV_PEER_DEAD ||
-	       ev == FSM_EV_PEER_LEFT || ev == FSM_EV_PEER_STOPPED;
+	return d->config->solo_allowed || !primary_peer_may_hold(d->primary);
+}
+
+static bool is_end_of_peer(enum fsm_event ev)
+{
+	return ev == FSM_EV_PEER_DEAD || ev == FSM_EV_PEER_LEFT || ev == FSM_EV_PEER_STOPPED;
 }
 
 static void act_drop_peer(struct daemon *d, enum fsm_event ev, const char *reason)
 {
-	bool synced = primary_is_synced(d->primary);
-
 	drop_session(d);
-	if (may_go_solo(d, ev, synced)) {
+	if (is_end_of_peer(ev))
+		primary_set_peer_holds(d->primary, false);
+	if (may_go_solo(d)) {
 		daemon_packets_pass(d);
 	} else {
 		daemon_packets_hold(d);
@@ -141,6 +145,7 @@ static void act_become_solo(struct daemon *d)
 {
 	d->epoch = daemon_epoch(d);
 	d->role = ROLE_PRIMARY;
+	primary_set_peer_holds(d->primary, false); /* from another life as primary */
 	d->guest_runs = true;
 	daemon_answer_switch(d, 0, NULL);
 	log_notice("failover", "the guest runs here from checkpoint epoch=%llu",
@@ -165,6 +170,7 @@ static void act_swap_roles(struct daemon *d)
 		d->epoch = secondary_epoch(d->secondary);
 		fd = secondary_detach(d->secondary);
 		d->role = ROLE_PRIMARY;
+		primary_set_peer_holds(d->primary, true);
 		daemon_packets_switch_and_run(d);
 	}
 	daemon_answer_switch(d, 0, NULL);

@@ -175,3 +175,20 @@ def test_a_qemu_left_by_a_killed_colod_is_named_and_not_disturbed(make_pair):
     assert pair.b.wait_exit() != 0
     assert alive(pid)
     assert str(pid) in pair.b.log()
+
+
+# The header of RECEIVED on the control channel, wherever in a packet.
+LOSE_RECEIVED = ["iptables", "-A", "OUTPUT", "-p", "tcp", "-m", "string", "--algo", "bm",
+                 "--hex-string", "|434f4c4f00010008|", "-j", "DROP"]
+
+
+def test_output_is_held_when_the_first_commit_may_have_gone_unheard(make_pair):
+    """The secondary holds a whole checkpoint, and the primary does not know: two could be live."""
+    pair = make_pair(solo="forbid", **CONFIG)
+    done = pair.b.host.run(LOSE_RECEIVED)
+    assert done.returncode == 0, done.stderr
+    pair.a.start("primary")
+    pair.b.start("secondary")
+    pair.a.wait_log("to=solo")
+    pair.a.wait_log("output is held until the peer is back")
+    assert "to=colo" not in pair.a.log()
