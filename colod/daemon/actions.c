@@ -207,9 +207,11 @@ static void act_refuse(struct daemon *d, enum fsm_event ev)
 
 static void act_end(struct daemon *d, enum wire_type word, const char *reason, int result)
 {
-	daemon_packets_silence(d); /* before the peer hears that it may speak (S3) */
+	bool silent = daemon_packets_silence(d); /* before the peer hears that it may speak (S3) */
+
 	if (d->link) {
-		daemon_peer_send(d, word, reason);
+		if (silent || word == WIRE_STOP)
+			daemon_peer_send(d, word, reason);
 		link_flush(d->link, LAST_WORDS_MS);
 		if (word == WIRE_GONE)
 			daemon_packets_leave(d);

@@ -78,7 +78,9 @@ void daemon_packets_attach(struct daemon *d);
 void daemon_packets_detach(struct daemon *d);
 void daemon_packets_pass(struct daemon *d);
 void daemon_packets_hold(struct daemon *d);
-void daemon_packets_silence(struct daemon *d);
+
+/* False: it may be heard yet, and the other host must not be told to speak (S3). */
+bool daemon_packets_silence(struct daemon *d);
 
 /* After it: until the host that carries on has joined the network, what still comes is passed on to
  * it. */

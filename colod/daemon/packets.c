@@ -4,6 +4,7 @@
 #include "colod/daemon/daemon-priv.h"
 
 #include "base/cleanup.h"
+#include "proxy/netlink.h"
 #include "proxy/tap.h"
 
 #include <errno.h>
@@ -216,11 +217,35 @@ void daemon_packets_leave(struct daemon *d)
 		proxy_run(d->proxy, PROXY_LEAVE, LEAVE_MS);
 }
 
-void daemon_packets_silence(struct daemon *d)
+/* Without the proxy's thread, which may be busy or stuck. A link that is down lets nothing out. */
+static int set_taps_down(const struct daemon *d, struct err *e)
 {
-	if (d->proxy && proxy_run(d->proxy, PROXY_SILENCE, SILENCE_MS))
-		log_warn("packets",
-			 "the guest's taps could not be taken out of the network in time");
+	struct netlink n = {};
+	int r = netlink_open(&n, e);
+
+	for (unsigned i = 0; !r && i < d->config->nic_count; i++) {
+		struct netlink_link tap;
+
+		r = netlink_get(&n, d->config->nics[i].tap, &tap, e);
+		if (!r)
+			r = netlink_set_up(&n, &tap, false, e);
+	}
+	netlink_close(&n);
+	return r;
+}
+
+bool daemon_packets_silence(struct daemon *d)
+{
+	struct err e = {};
+
+	if (!d->proxy || !proxy_run(d->proxy, PROXY_SILENCE, SILENCE_MS))
+		return true;
+	if (!set_taps_down(d, &e)) {
+		log_warn("packets", "the packet proxy does not answer: the guest's taps are down");
+		return true;
+	}
+	log_err("packets", "the guest cannot be silenced: %s", err_msg(&e));
+	return false;
 }
 
 /* ---- the next epoch's mode ---- */
