@@ -41,7 +41,8 @@ struct compare_limits {
  * @ts_offset:  the same for its TCP timestamps
  * @released_seq, @released_ts: furthest end released in this call and the last TSval
  * (FLOW_RELEASED, TCP); pure acks are noted only now and then, for their TSval
- * @released_packets: datagrams released since the last note (FLOW_RELEASED, others)
+ * @released_packets: datagrams that the secondary need not keep any more, since the last note; it
+ * keeps none that it sent in fragments (FLOW_RELEASED, others)
  */
 enum flow_note_kind { FLOW_OFFSET, FLOW_RELEASED };
 struct flow_note {
