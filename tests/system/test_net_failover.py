@@ -1,64 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Clients keep their connections, and every byte, when a host dies or the guest moves."""
 
-import time
-
 import pytest
 
+from netblows import (CONFIG, at_a_random_moment, kill_colod, kill_host, kill_qemu, lose,
+                      silence_host, take_over)
 from netclient import Loads, Server, guest_results
-from netloads import ANY, BULK, LIGHT, MODES, QUIET, STREAMS, TALKER
+from netloads import BULK, LIGHT, MODES, QUIET, STREAMS, TALKER
 from waiting import wait_for
-
-CONFIG = {"peer_timeout_ms": 500}
-# An answer let out in a host's last milliseconds may be unknown to the other, which gives it again.
-REPEATED = 8
-
-
-def at_a_random_moment(rng):
-    # The one deliberate wait: where in an epoch the blow falls is left to chance.
-    time.sleep(rng.uniform(0, 0.3))
-
-
-def kill_qemu(pair, node):
-    node.kill_qemu()
-
-
-def kill_host(pair, node):
-    """The network goes first: not even a last FIN of the dying host's kernel gets out."""
-    pair.network.silence(node.host)
-    node.kill_all()
-
-
-def kill_colod(pair, node):
-    """Its QEMU runs on, and must not be heard any more."""
-    node.kill_colod()
-
-
-def silence_host(pair, node):
-    """The host lives, but nobody hears it."""
-    pair.network.silence(node.host)
-
-
-def take_over(pair, node):
-    """Wait until the other side is live."""
-    other = pair.other(node)
-    status = other.wait_state("solo")
-    assert status["role"] == "primary"
-    return other
-
-
-def lose(pair, node, rng, blow, specs):
-    """Strike a host under load: every connection goes on at the other one."""
-    with Loads(pair.client, pair.folder, specs) as loads:
-        loads.wait_progress(10)
-        at_a_random_moment(rng)
-        blow(pair, node)
-        other = take_over(pair, node)
-        loads.wait_progress(10)
-        loads.assert_intact(ANY, REPEATED)
-    other.console.assert_sound()
-    other.console.audit()
-
 
 @pytest.mark.parametrize("mode", MODES)
 def test_connections_survive_the_death_of_the_primary(make_pair, rng, scale, mode):
