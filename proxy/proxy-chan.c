@@ -193,24 +193,37 @@ static void on_message(struct proxy *p, const struct chan_msg *m)
 	}
 }
 
-static void decode(struct proxy *p)
+/* Whole messages from @pos on; returns where the first that is not whole begins. */
+static size_t decode_from(struct proxy *p, size_t pos)
 {
 	struct chan_io *c = &p->chan;
-	size_t pos = 0;
 	struct err e;
+
 	while (c->fd >= 0 && pos < c->in_len && !c->paused) {
 		struct chan_msg m;
 		ssize_t n = chan_decode(&m, c->in + pos, c->in_len - pos, &e);
 
-		if (n < 0) {
+		if (n < 0)
 			broken(p, err_msg(&e));
-			return;
-		}
-		if (!n)
+		if (n <= 0)
 			break;
 		pos += (size_t)n;
 		on_message(p, &m);
 	}
+	return pos;
+}
+
+/* What a message causes may read further from the socket: that waits for its turn. */
+static void decode(struct proxy *p)
+{
+	struct chan_io *c = &p->chan;
+	size_t pos;
+
+	if (c->decoding)
+		return;
+	c->decoding = true;
+	pos = decode_from(p, 0);
+	c->decoding = false;
 	if (c->fd < 0 || !pos)
 		return;
 	c->in_len -= pos;

@@ -103,6 +103,7 @@ struct chan_io {
 	bool urgent;                    /* something in @out must leave now */
 	bool waits; /* the rest leaves with the next urgent message, or when the timer is over */
 	bool wants_out;
+	bool decoding;
 	bool paused; /* nothing is read */
 };
 
