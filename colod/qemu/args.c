@@ -176,11 +176,12 @@ static void add_control(struct builder *b, const struct qemu_fds *fds)
  * QEMU itself moves the packets (vhost=off): the kernel would write into guest memory unseen. An
  * option ROM would be one more block of memory that must be alike on both hosts. QEMU 7.2 forgets a
  * virtio card's VLAN filter whenever it loads a state, so the card gets none: it takes all VLANs.
+ * Nor is its guest to announce itself after each load; colod does, when it takes over.
  * What the user adds comes last and so overrides it.
  */
 static void add_nic(struct builder *b, unsigned i, const struct config_nic *nic, int tap)
 {
-	const char *filter = strncmp(nic->model, "virtio-net", 10) ? "" : ",ctrl_vlan=off";
+	const char *filter = strncmp(nic->model, "virtio-net", 10) ? "" : ",ctrl_vlan=off,guest_announce=off";
 	char mtu[24] = "";
 
 	if (nic->mtu)

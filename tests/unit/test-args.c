@@ -89,17 +89,19 @@ static void each_card_gets_its_descriptor_and_the_mac_of_the_file(void **state)
 		   "nic = tap=t1 mac=52:54:00:00:00:02 model=e1000 device=addr=5,romfile=x\n"
 		   "nic = tap=t2 mac=52:54:00:00:00:03 mtu=1400 device=csum=off\n",
 		   "-smp 2", line, sizeof(line));
-	assert_non_null(strstr(line,
-			       " -netdev tap,id=colod-net0,fd=6,vhost=off "
-			       "-device virtio-net-pci,netdev=colod-net0,"
-			       "mac=52:54:00:0a:00:01,id=colod-nic0,ctrl_vlan=off,romfile= "
-			       "-netdev tap,id=colod-net1,fd=7,vhost=off "
-			       "-device e1000,netdev=colod-net1,mac=52:54:00:00:00:02,"
-			       "id=colod-nic1,romfile=,addr=5,romfile=x "
-			       "-netdev tap,id=colod-net2,fd=8,vhost=off "
-			       "-device virtio-net-pci,netdev=colod-net2,"
-			       "mac=52:54:00:00:00:03,id=colod-nic2,ctrl_vlan=off,host_mtu=1400,"
-			       "romfile=,csum=off "));
+	assert_non_null(strstr(
+		line,
+		" -netdev tap,id=colod-net0,fd=6,vhost=off "
+		"-device virtio-net-pci,netdev=colod-net0,"
+		"mac=52:54:00:0a:00:01,id=colod-nic0,ctrl_vlan=off,guest_announce=off,romfile= "
+		"-netdev tap,id=colod-net1,fd=7,vhost=off "
+		"-device e1000,netdev=colod-net1,mac=52:54:00:00:00:02,"
+		"id=colod-nic1,romfile=,addr=5,romfile=x "
+		"-netdev tap,id=colod-net2,fd=8,vhost=off "
+		"-device virtio-net-pci,netdev=colod-net2,"
+		"mac=52:54:00:00:00:03,id=colod-nic2,ctrl_vlan=off,guest_announce=off,host_mtu="
+		"1400,"
+		"romfile=,csum=off "));
 	assert_null(strstr(line, "-nic none"));
 }
 
