@@ -6,8 +6,11 @@
 
 void automode_init(struct automode *a, uint64_t now_us)
 {
-	*a = (struct automode){
-		.colo = true, .since_us = now_us, .probe_us = AUTO_PROBE_MIN_US, .why = ""};
+	*a = (struct automode){.colo = true,
+			       .since_us = now_us,
+			       .window_at_us = now_us,
+			       .probe_us = AUTO_PROBE_MIN_US,
+			       .why = ""};
 }
 
 void automode_forced(struct automode *a, uint64_t now_us)
@@ -27,14 +30,43 @@ static bool forced_more_than(const struct automode *a, uint64_t limit, uint64_t 
 	return at >= a->since_us && now_us - at <= AUTO_WINDOW_US;
 }
 
+void automode_released(struct automode *a, uint64_t matched, uint64_t committed)
+{
+	a->matched = matched;
+	a->committed = committed;
+}
+
+static void begin_window(struct automode *a, uint64_t now_us)
+{
+	a->window_at_us = now_us;
+	a->window_matched = a->matched;
+	a->window_committed = a->committed;
+}
+
+/* At the end of each window: whether most output waited for checkpoints in spite of all comparing.
+ */
+static bool brings_nothing(struct automode *a, uint64_t now_us)
+{
+	uint64_t matched = a->matched - a->window_matched;
+	uint64_t committed = a->committed - a->window_committed;
+
+	if (now_us - a->window_at_us < AUTO_WINDOW_US)
+		return false;
+	begin_window(a, now_us);
+	return committed && committed >= matched &&
+	       forced_more_than(a, AUTO_MIN_FORCED - 1, now_us);
+}
+
 /* What speaks against colo, NULL when nothing does. */
-static const char *objection(const struct automode *a, uint64_t period_us, uint64_t hold_p50_us,
+static const char *objection(struct automode *a, uint64_t period_us, uint64_t hold_p50_us,
 			     uint64_t now_us)
 {
 	if (!period_us)
 		return NULL;
 	if (forced_more_than(a, MAX(AUTO_MIN_FORCED, AUTO_WINDOW_US / period_us), now_us))
 		return "more checkpoints were forced than periodic makes";
+	if (brings_nothing(a, now_us))
+		return "most packets waited for a checkpoint all the same";
 	if (now_us - a->since_us >= AUTO_SETTLE_US && hold_p50_us > period_us / 2)
 		return "packets waited longer for their match than for a periodic checkpoint";
 	return NULL;
@@ -44,6 +76,7 @@ static void change(struct automode *a, bool colo, const char *why, uint64_t now_
 {
 	a->colo = colo;
 	a->since_us = now_us;
+	begin_window(a, now_us);
 	a->switches++;
 	a->why = why;
 }

@@ -18,7 +18,8 @@
 #define AUTO_RING 2048
 
 /**
- * struct automode - @colo until something speaks against it, then periodic for @probe_us, then again
+ * struct automode - @colo until something speaks against it, then periodic for @probe_us, then
+ * again
  * @since_us: when the present mode began
  * @forced:   how often a checkpoint was forced, ever
  * @why:      of the last switch; "" before the first one
@@ -28,6 +29,8 @@ struct automode {
 	uint64_t since_us, probe_us;
 	uint64_t forced_at_us[AUTO_RING];
 	uint64_t forced;
+	uint64_t matched, committed; /* packets released so far, see automode_released() */
+	uint64_t window_at_us, window_matched, window_committed; /* at the window's beginning */
 	uint64_t switches;
 	const char *why;
 };
@@ -37,15 +40,20 @@ void automode_init(struct automode *a, uint64_t now_us);
 /** automode_forced() - a mismatch, timeout or full queue forced a checkpoint. */
 void automode_forced(struct automode *a, uint64_t now_us);
 
+/** automode_released() - packets released so far because both guests agreed, and by commits. */
+void automode_released(struct automode *a, uint64_t matched, uint64_t committed);
+
 /**
- * automode_decide() - called at every checkpoint: whether the next epoch runs colo. Times are of one
- * clock that does not go back.
+ * automode_decide() - called at every checkpoint: whether the next epoch runs colo. Times are of
+ * one clock that does not go back.
  *
  * colo ends when more than AUTO_MIN_FORCED checkpoints were forced within AUTO_WINDOW_US and more
  * than periodic would have made in it, or when the wait is longer than periodic's mean, half the
- * period. @period_us is what periodic would do; 0, as fast as possible, has nothing to hold colo
- * against, which then stays. @hold_p50_us is how long packets waited to be released in colo: without
- * what waited in periodic, which says nothing about colo and would end each trial.
+ * period, or when in an AUTO_WINDOW_US with AUTO_MIN_FORCED forced ones no more packets were
+ * released by agreement than by commits: then comparing brings nothing. @period_us is what periodic
+ * would do; 0, as fast as possible, has nothing to hold colo against, which then stays.
+ * @hold_p50_us is how long packets waited to be released in colo: without what waited in periodic,
+ * which says nothing about colo and would end each trial.
  */
 bool automode_decide(struct automode *a, uint64_t period_us, uint64_t hold_p50_us, uint64_t now_us);
 

@@ -265,5 +265,7 @@ bool daemon_runs_next(struct daemon *d)
 	proxy_get_status(d->proxy, &s);
 	/* What periodic would do: for a guest that speaks, hold_ms and the time of a checkpoint. */
 	period_us = MIN(c->period_ms, c->hold_ms + CHECKPOINT_MS) * USEC_PER_MSEC;
+	automode_released(&d->automode, s.compare.released[RELEASE_MATCH],
+			  s.compare.released[RELEASE_COMMIT]);
 	return automode_decide(&d->automode, period_us, s.match_us.p50, clock_now_us());
 }

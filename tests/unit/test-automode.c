@@ -198,6 +198,33 @@ static void periodic_heeds_only_the_clock(void **state)
 	assert_true(automode_decide(&a, 100 * MS, 10 * SEC, START + AUTO_PROBE_MIN_US));
 }
 
+static void output_that_waits_for_checkpoints_anyway_ends_colo(void **state)
+{
+	static const struct {
+		uint64_t matched, committed;
+		unsigned forced;
+		bool colo;
+	} kinds[] = {
+		{1000, 10, AUTO_MIN_FORCED, true},
+		{10, 1000, AUTO_MIN_FORCED - 1, true}, /* they belong to quiet periods */
+		{10, 1000, AUTO_MIN_FORCED, false},
+		{0, 50, AUTO_MIN_FORCED, false},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct automode a;
+
+		automode_init(&a, START);
+		for (unsigned f = 0; f < kinds[i].forced; f++)
+			automode_forced(&a, START + SEC);
+		automode_released(&a, kinds[i].matched, kinds[i].committed);
+		assert_true(automode_decide(&a, 100 * MS, 0, START + AUTO_WINDOW_US - 1));
+		assert_int_equal(automode_decide(&a, 100 * MS, 0, START + AUTO_WINDOW_US),
+				 kinds[i].colo);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +237,7 @@ int main(void)
 		cmocka_unit_test(a_trial_may_end_at_its_last_decision),
 		cmocka_unit_test(what_was_forced_before_a_trial_does_not_count),
 		cmocka_unit_test(periodic_heeds_only_the_clock),
+		cmocka_unit_test(output_that_waits_for_checkpoints_anyway_ends_colo),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
