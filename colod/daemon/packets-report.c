@@ -78,6 +78,7 @@ struct json_object *daemon_proxy_status(struct daemon *d)
 	proxy_get_status(d->proxy, &s);
 	add_str(o, "side", s.side);
 	add_str(o, "netfilter", s.netfilter);
+	add(o, "rules_missing", json_object_new_boolean(s.rules_missing));
 	add_num(o, "held", s.compare.held_packets);
 	add_num(o, "held_bytes", s.compare.held_bytes);
 	add_num(o, "primary_packets", s.compare.primary_packets);
