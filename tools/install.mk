@@ -38,7 +38,7 @@ lint-files:
 TIDY := f=$$1; shift; out=$$(clang-tidy --quiet "$$f" -- "$$@" 2>&1) || { printf "%s\n" "$$out" >&2; exit 1; }
 lint-tidy:
 	$(call say,LINT,clang-tidy)
-	$(Q)printf '%s\n' $(filter %.c,$(C_FILES)) | \
+	$(Q)printf '%s\n' $(filter-out $(TIDY_SKIP),$(filter %.c,$(C_FILES))) | \
 		xargs -P "$$(nproc)" -I{} sh -c '$(TIDY)' tidy {} $(CSTD) $(PKG_CFLAGS)
 
 lint-man:

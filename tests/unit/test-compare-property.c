@@ -162,13 +162,11 @@ static void side_step(struct world *w, struct side *side)
 
 		side->ack = MIN(w->last_ack, ack);
 	}
-	if (late)
-		send_lost(w, side);
-	else if (side->next == w->first || chance(w, 60))
+	if (!late && (side->next == w->first || chance(w, 60)))
 		send_new(w, side);
-	else if (chance(w, 30))
+	else if (!late && chance(w, 30))
 		send_again(w, side);
-	else if (chance(w, 40))
+	else if (late || chance(w, 40))
 		send_lost(w, side);
 	else
 		emit(w, side, (struct piece){side->next, side->next});
