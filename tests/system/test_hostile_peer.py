@@ -12,12 +12,13 @@ import pytest
 
 from pair import PORT
 
-# Runs inside a namespace: connects, sends the bytes argv[3] argv[4] times, waits a second at most
-# for the daemon to hang up.
+# Runs inside a namespace: connects, sends the bytes argv[3] argv[4] times, waits argv[5] seconds at
+# most for the daemon to hang up.
 CLIENT = """
 import socket, sys, zlib
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
-s.settimeout(1)
+s.settimeout(float(sys.argv[5]))
+print("connected", flush=True)
 try:
     s.sendall(zlib.decompress(bytes.fromhex(sys.argv[3])) * int(sys.argv[4]))
     while s.recv(65536):
@@ -74,9 +75,14 @@ def packed(data):
     return zlib.compress(data).hex()
 
 
+def client(address, data, repeat=1, patience=1):
+    """The command that says the bytes to the daemon at an address, as one of its callers."""
+    return [sys.executable, "-c", CLIENT, address, str(PORT), packed(data), str(repeat),
+            str(patience)]
+
+
 def attack(attacker, address, data, repeat=1):
-    done = attacker.run([sys.executable, "-c", CLIENT, address, str(PORT), packed(data), str(repeat)],
-                        timeout=60)
+    done = attacker.run(client(address, data, repeat), timeout=60)
     assert done.returncode == 0, done.stderr
 
 
@@ -125,12 +131,14 @@ def test_many_idle_connections_do_not_keep_the_peer_out(make_pair):
     pair = make_pair()
     pair.a.start("primary")
     pair.wait_booted(pair.a)
-    crowd = [pair.b.host.popen([sys.executable, "-c", CLIENT, pair.a.host.v4, str(PORT), "", "1"])
-             for _ in range(20)]
-    pair.b.start("secondary")
-    pair.wait_protected()
-    for proc in crowd:
-        proc.wait()
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            idle = stack.enter_context(pair.b.host.popen(
+                client(pair.a.host.v4, b"", patience=600), stdout=subprocess.PIPE, text=True))
+            stack.callback(idle.kill)
+            assert idle.stdout.readline() == "connected\n"
+        pair.b.start("secondary")
+        pair.wait_protected()
 
 
 @pytest.mark.parametrize("kind", ["nothing", "random", "magic, then garbage", "huge length"])
