@@ -52,6 +52,27 @@ void proxy_get_status(struct proxy *p, struct proxy_status *out)
 	pthread_mutex_unlock(&p->lock);
 }
 
+#define PACE_REFRESH_US (USEC_PER_SEC / 2)
+
+void proxy_get_pace(struct proxy *p, struct proxy_pace *out)
+{
+	uint64_t now = clock_now_us();
+	struct quantile_view waits;
+	struct compare_stats s;
+
+	pthread_mutex_lock(&p->lock);
+	compare_get_stats(p->compare, &s);
+	if (now - p->match_p50_at_us >= PACE_REFRESH_US) {
+		quantile_view(compare_match_us(p->compare), &waits);
+		p->match_p50_us = waits.p50;
+		p->match_p50_at_us = now;
+	}
+	*out = (struct proxy_pace){.matched = s.released[RELEASE_MATCH],
+				   .committed = s.released[RELEASE_COMMIT],
+				   .match_p50_us = p->match_p50_us};
+	pthread_mutex_unlock(&p->lock);
+}
+
 size_t proxy_list_flows(struct proxy *p, struct compare_flow *out, size_t max)
 {
 	size_t n;

@@ -134,6 +134,15 @@ struct proxy_status {
 
 void proxy_get_status(struct proxy *p, struct proxy_status *out);
 
+/** struct proxy_pace - what comparing is worth: packets released so far, and how long those waited
+ * that matched, as known some half second ago. */
+struct proxy_pace {
+	uint64_t matched, committed, match_p50_us;
+};
+
+/** proxy_get_pace() - cheap enough for each checkpoint. */
+void proxy_get_pace(struct proxy *p, struct proxy_pace *out);
+
 /** proxy_list_flows(), proxy_copy_mismatches() - snapshots; the caller's memory. */
 size_t proxy_list_flows(struct proxy *p, struct compare_flow *out, size_t max);
 void proxy_copy_mismatches(struct proxy *p, struct mismatch_ring *out);

@@ -112,6 +112,12 @@ static void account_sample(struct ckpt_stats *st, const struct ckpt_sample *s)
 	quantile_add(&st->last_pages, s->last_pages);
 }
 
+/* A mean that forgets what was long ago. */
+static uint64_t usual(uint64_t before, uint64_t now)
+{
+	return before ? (7 * before + now) / 8 : now;
+}
+
 static void account_commit(struct primary *p)
 {
 	struct ckpt_stats *st = p->env->stats;
@@ -127,6 +133,9 @@ static void account_commit(struct primary *p)
 	p->sample.commit_us = (uint32_t)(now - p->begun_at_us);
 	p->sample.dirty_pages = (uint32_t)p->ckpt_job.used;
 	account_sample(st, &p->sample);
+	p->usual_commit_us = usual(p->usual_commit_us, p->sample.commit_us);
+	if (p->sample.pause_us)
+		p->usual_pause_us = usual(p->usual_pause_us, p->sample.pause_us);
 	st->last_commit_at_us = now;
 	st->checkpoints[main_trigger(p->current_triggers)]++;
 	quantile_add(&st->devices_bytes, p->devices_bytes);
@@ -214,14 +223,33 @@ void primary_expedite(struct primary *p)
 	primary_schedule(p);
 }
 
+/* Between pauses for waiting output the guest runs for so many of them. */
+#define REST_PAUSES 2ull
+
+static uint64_t output_due_us(const struct primary *p)
+{
+	uint64_t rested = p->resumed_at_us + REST_PAUSES * p->usual_pause_us;
+	uint64_t latest = p->waiting_since_us + p->env->config->hold_ms * USEC_PER_MSEC;
+
+	return MIN(MAX(p->waiting_since_us, rested), latest);
+}
+
+uint64_t primary_output_period_us(const struct primary *p)
+{
+	const struct config *c = p->env->config;
+	uint64_t rest_us = MIN(REST_PAUSES * p->usual_pause_us, c->hold_ms * USEC_PER_MSEC);
+
+	/* However short the period is, checkpoints do not overlap. */
+	return MAX(MIN(c->period_ms * USEC_PER_MSEC, rest_us + p->usual_commit_us),
+		   p->usual_commit_us);
+}
+
 /* When the next checkpoint has to begin. */
 static uint64_t due_us(const struct primary *p)
 {
 	uint64_t due = p->begun_at_us + period_us(p);
 
-	if (p->waiting_since_us)
-		due = MIN(due, p->waiting_since_us + p->env->config->hold_ms * USEC_PER_MSEC);
-	return due;
+	return p->waiting_since_us ? MIN(due, output_due_us(p)) : due;
 }
 
 void primary_schedule(struct primary *p)

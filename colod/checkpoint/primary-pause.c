@@ -67,6 +67,7 @@ static void on_cont(struct primary *p, const struct qmp_reply *r)
 	if (p->phase != PRIMARY_SEND)
 		return;
 	p->resumed = true;
+	p->resumed_at_us = now;
 	p->sample.pause_us = (uint32_t)(now - p->stop_at_us);
 	p->sample.cont_us = (uint32_t)(now - p->cont_at_us);
 	primary_send(p);

@@ -66,8 +66,15 @@ void primary_request(struct primary *p, struct ckpt_waiter *w);
  * follows. */
 void primary_switch(struct primary *p);
 
-/** primary_expedite() - output waits for the next checkpoint: begin it within hold_ms from now. */
+/**
+ * primary_expedite() - output waits for the next checkpoint: begin it at once, or as soon as
+ * checkpoints for waiting output leave the guest two thirds of its time, at the latest in hold_ms.
+ */
 void primary_expedite(struct primary *p);
+
+/** primary_output_period_us() - how often periodic makes checkpoints of a guest that always has
+ * output waiting. */
+uint64_t primary_output_period_us(const struct primary *p);
 
 /** primary_retime() - mode, period or bandwidth of the configuration have changed. */
 void primary_retime(struct primary *p);

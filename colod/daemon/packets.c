@@ -13,7 +13,7 @@
 
 #define SILENCE_MS    200
 #define LEAVE_MS      700
-#define CHECKPOINT_MS 5
+
 int daemon_taps_open(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
@@ -253,8 +253,7 @@ bool daemon_packets_silence(struct daemon *d)
 bool daemon_runs_next(struct daemon *d)
 {
 	const struct config *c = d->config;
-	struct proxy_status s;
-	uint64_t period_us;
+	struct proxy_pace pace;
 
 	if (!d->proxy)
 		return c->run_secondary;
@@ -262,10 +261,8 @@ bool daemon_runs_next(struct daemon *d)
 		return true;
 	if (c->mode != CKPT_MODE_AUTO)
 		return false;
-	proxy_get_status(d->proxy, &s);
-	/* What periodic would do: for a guest that speaks, hold_ms and the time of a checkpoint. */
-	period_us = MIN(c->period_ms, c->hold_ms + CHECKPOINT_MS) * USEC_PER_MSEC;
-	automode_released(&d->automode, s.compare.released[RELEASE_MATCH],
-			  s.compare.released[RELEASE_COMMIT]);
-	return automode_decide(&d->automode, period_us, s.match_us.p50, clock_now_us());
+	proxy_get_pace(d->proxy, &pace);
+	automode_released(&d->automode, pace.matched, pace.committed);
+	return automode_decide(&d->automode, primary_output_period_us(d->primary),
+			       pace.match_p50_us, clock_now_us());
 }

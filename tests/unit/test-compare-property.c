@@ -2,7 +2,12 @@
 /* S1 against an oracle: random streams, cut, lost, sent again, out of order, over checkpoints. */
 #include "tests/unit/compare-rig.h"
 
-#define RUNS        1000
+/* The sanitizers slow a run down some twenty times. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RUNS 100
+#else
+#define RUNS 1000
+#endif
 #define MAX_PLACES  60000
 #define MAX_PACKETS 20000
 #define MAX_LOST    8
