@@ -52,8 +52,32 @@ OBJ := $(LIB_OBJ) $(MAIN_OBJ) $(CTL_OBJ)
 .PHONY: all help
 all: $(BUILD)/colod $(BUILD)/colo-ctl $(BUILD)/colod-preload.so
 
+define HELP
+  all           colod, colo-ctl and the preload library
+  demo          what is missing is installed, then: kill the host of a guest that is being used
+                SCENARIO=net (default): its clients; SCENARIO=engine: its memory, no network
+  check         what is missing is installed, then all tests, with a fair sample of the long ones
+  check-long    all tests with their full counts (COLOD_TEST_FULL=1)
+  check-unit    unit tests
+  asan, tsan    unit tests under AddressSanitizer and UBSan, under ThreadSanitizer
+  fuzz          each fuzz target for FUZZ_SECONDS=5
+  check-kernel  dirty tracking and packet queues on other kernels, in emulated machines
+  check-system  pairs of guests; PYTEST_ARGS='-k switch -x' narrows it, COLOD_TEST_FULL=1 widens it
+  check-engine  that half of check-system that has no network; check-net: the other half
+  check-install what `install` would install
+  lint          layers, format, manuals, clang-tidy
+  bench         figures and tables; QUICK=1: fewer and smaller cases; also bench-ckpt, bench-scan,
+                bench-compare, bench-net alone, bench-report: the tables of the last figures
+  install       into DESTDIR, PREFIX=/usr
+  deps          the Debian packages that all this needs
+  clean         remove BUILD (default build/)
+
+V=1 shows whole commands. SAN=address,undefined with a BUILD of its own builds with sanitizers.
+endef
+
 help:
-	@echo "all demo check check-unit check-system check-long lint asan tsan fuzz bench install deps clean"
+	$(info $(HELP))
+	@:
 
 # Objects are made anew when the flags change, for the paths that are compiled in.
 FLAGS := $(BUILD)/obj/.flags
