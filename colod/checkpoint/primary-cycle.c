@@ -65,6 +65,13 @@ void primary_begin(struct primary *p)
  */
 #define STALL_CHECK_US         (10 * USEC_PER_SEC)
 #define STALL_CHECK_STOPPED_US (2 * USEC_PER_SEC)
+/* A new secondary has to prepare all of its RAM. */
+#define READY_US (60 * USEC_PER_SEC)
+
+void primary_await_ready(struct primary *p)
+{
+	loop_timer_arm(p->stall_timer, READY_US);
+}
 
 void primary_arm_stall(struct primary *p)
 {
@@ -80,6 +87,10 @@ void primary_on_stall(void *arg)
 {
 	struct primary *p = arg;
 
+	if (p->phase == PRIMARY_WAIT) {
+		ckpt_event(p->env, FSM_EV_SYNC_FAILED, "the secondary does not get ready");
+		return;
+	}
 	if (p->phase < PRIMARY_PREPARE)
 		return;
 	if (p->stall_epoch != p->epoch || p->stall_phase != p->phase ||

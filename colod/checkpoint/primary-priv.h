@@ -123,6 +123,7 @@ void primary_abort(struct primary *p, const char *what, const struct err *why);
 void primary_answer(struct list *waiters, const struct ckpt_result *r);
 void primary_schedule(struct primary *p);
 void primary_arm_stall(struct primary *p);
+void primary_await_ready(struct primary *p);
 void primary_on_stall(void *arg);
 
 /* primary-packets.c: orders to the proxy */

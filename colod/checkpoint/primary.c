@@ -108,6 +108,7 @@ void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full)
 	/* After a switch-over output waits for the first checkpoint: at once. */
 	p->begun_at_us = full ? p->budget_at_us : 0;
 	p->last_err.code = 0;
+	primary_await_ready(p);
 }
 
 static void answer_all(struct primary *p)

@@ -49,6 +49,26 @@ static void try_start(void *arg)
 	else
 		secondary_start(d->secondary, steal_fd(&d->start_fd), d->start_epoch,
 				d->start_full);
+	if (d->has_early) {
+		d->has_early = false;
+		daemon_engine_message(d, &d->early);
+	}
+}
+
+/*
+ * The peer may be ready before our engine is out of the session before. It says one thing only then,
+ * READY or FAILED, and waits; FAILED may follow READY.
+ */
+void daemon_engine_message(struct daemon *d, const struct wire_msg *m)
+{
+	if (d->start_fd >= 0) {
+		d->early = *m;
+		d->has_early = true;
+	} else if (d->role == ROLE_PRIMARY) {
+		primary_message(d->primary, m);
+	} else {
+		secondary_message(d->secondary, m);
+	}
 }
 
 static void start_session(struct daemon *d, int bulk_fd, uint64_t epoch, bool full)
@@ -57,6 +77,7 @@ static void start_session(struct daemon *d, int bulk_fd, uint64_t epoch, bool fu
 	d->start_fd = bulk_fd;
 	d->start_epoch = epoch;
 	d->start_full = full;
+	d->has_early = false;
 	try_start(d);
 }
 

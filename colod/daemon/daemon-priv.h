@@ -47,6 +47,8 @@ struct daemon {
 	int start_fd, start_packet_fd;
 	uint64_t start_epoch;
 	bool start_full;
+	bool has_early;
+	struct wire_msg early; /* what the peer said before it began */
 
 	uint64_t epoch; /* last committed in sessions that have ended; see daemon_epoch() */
 	bool guest_runs, guest_panicked;
@@ -62,6 +64,7 @@ struct daemon {
 
 /* actions.c */
 void daemon_event(struct daemon *d, enum fsm_event ev, const char *reason);
+void daemon_engine_message(struct daemon *d, const struct wire_msg *m);
 void daemon_end(struct daemon *d, int result, const char *reason);
 int daemon_actions_init(struct daemon *d);
 

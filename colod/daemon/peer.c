@@ -156,10 +156,7 @@ static void on_message(void *arg, const struct wire_msg *m)
 		daemon_answer_switch(d, -EBUSY, m->text);
 		break;
 	default:
-		if (d->role == ROLE_PRIMARY)
-			primary_message(d->primary, m);
-		else
-			secondary_message(d->secondary, m);
+		daemon_engine_message(d, m);
 	}
 }
 

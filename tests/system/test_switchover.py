@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The planned switch-over: the guest moves, nothing is lost, both QEMUs stay."""
 
+import contextlib
+import os
+import pathlib
+import subprocess
+
 import pytest
 
 from console import assert_consecutive, ticks_in
@@ -108,3 +113,39 @@ def test_a_forced_failover_makes_the_secondary_live(make_pair):
     pair.b.wait_state("solo")
     assert pair.b.console.wait_ticks(10, since=0)[0] > tick
     pair.b.console.audit()
+
+
+def threads(node, name):
+    tasks = pathlib.Path(f"/proc/{node.proc.pid}/task")
+    return [int(task.name) for task in tasks.iterdir()
+            if (task / "comm").read_text().strip() == name]
+
+
+@contextlib.contextmanager
+def starved(node, thread):
+    """A thread of colod that shares its only CPU with another process, which gets nearly all of it."""
+    tids = threads(node, thread)
+    cpus = os.sched_getaffinity(node.proc.pid)
+    assert tids, f"no thread {thread}"
+    with contextlib.ExitStack() as stack:
+        hog = stack.enter_context(subprocess.Popen(["sh", "-c", "while :; do :; done"]))
+        stack.callback(hog.kill)
+        os.sched_setaffinity(hog.pid, {min(cpus)})
+        os.setpriority(os.PRIO_PROCESS, hog.pid, -20)
+        for tid in tids:
+            os.sched_setaffinity(tid, {min(cpus)})
+            os.sched_setscheduler(tid, os.SCHED_IDLE, os.sched_param(0))
+            stack.callback(os.sched_setaffinity, tid, cpus)
+            stack.callback(os.sched_setscheduler, tid, os.SCHED_OTHER, os.sched_param(0))
+        yield
+
+
+def test_a_switch_waits_for_a_host_that_is_slow_to_change_sides(make_pair):
+    """The other one's first word as the new secondary comes before this one is ready to hear it."""
+    pair = make_pair(guest=LOAD, peer_timeout_ms=20000).start()
+    source = pair.a
+    for _ in range(3):
+        with starved(pair.other(source), "colod-apply"):
+            switch(pair, source, source)
+        source = pair.other(source)
+        source.verify()
