@@ -9,7 +9,7 @@ BENCH_RUN = COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/p
 BENCH_SCAN_GB = $(if $(filter 1,$(QUICK)),1,1 2 4 8)
 BENCH_HUGE_PAGES = $(if $(filter 1,$(QUICK)),512,4096)
 BENCH_COMPARE_ROUNDS = $(if $(filter 1,$(QUICK)),20,200)
-BENCH_NET = $(if $(filter 1,$(QUICK)),plain colo kill)
+BENCH_NET = $(if $(filter 1,$(QUICK)),plain colo auto kill)
 
 bench-ckpt: export QUICK := $(QUICK)
 bench-ckpt: all $(BUILD)/guest/initrd.gz

@@ -19,9 +19,17 @@ FOLDER = pathlib.Path(os.environ.get("COLOD_BUILD", "build")) / "bench"
 MB = 1 << 20
 PAGE_BYTES = 4096
 OWN_MEMORY_MB = 32
-VARIANTS = ("plain", "colo", "periodic")
+VARIANTS = ("plain", "twins", "colo", "periodic", "auto")
 PARTS = ("stop", "scan", "copy", "save", "cont", "rest")
 BACK_TO_BACK = ", back to back"
+# Targets: rates of colo as shares of plain, of mode auto as such, and gaps in ms.
+GET = "httpd GET 1 KB, 1/s"
+RATIOS = {"UDP echo, 64 bytes, 1/s": 0.75, "TCP echo, one connection, 1/s": 0.75,
+          "connect, echo, close, 1/s": 0.7, GET: 0.6, "bulk download 10 MB, MB/s": 0.7}
+DIFFERS = {"UDP echo, answers differ, 1/s": 250, "TCP echo, answers differ, 1/s": 250}
+GAPS = {"killed: UDP echo every 5 ms": {"p50": 20}, "killed: TCP echo every 5 ms": {"p50": 10, "p99": 50},
+        "host silent: UDP echo every 5 ms": {"p50": 520},
+        "host silent: TCP echo every 5 ms": {"p50": 510, "p99": 550}}
 SCAN_CASE = re.compile(r"(\S+) (\d+)GB (2M|4K)-pages (\d+)-threads 0-dirty")
 
 
@@ -129,8 +137,8 @@ def kills(net):
     rows = [[name.partition(": ")[2], str(m["gap"]["n"]),
              *(f"{m['gap'][key]:.1f}" for key in ("p50", "p99", "max"))]
             for name, m in net.items() if "gap" in m]
-    table("The longest time without an answer around a kill of the primary's QEMU, ms",
-          ["", "kills", "p50", "p99", "max"], rows)
+    table("The longest time without an answer around the loss of the primary, ms",
+          ["", "n", "p50", "p99", "max"], rows)
 
 
 class Verdicts:
@@ -197,6 +205,39 @@ def judge_rest(v, ckpt, scan):
         v.unknown("scan of guest RAM")
 
 
+def judge_net(v, net):
+    plain, colo, auto = ({case: net.get(f"{name}: {case}") for case in RATIOS | DIFFERS}
+                         for name in ("plain", "colo", "auto"))
+    for case, ratio in RATIOS.items():
+        if plain[case] and colo[case]:
+            v.at_least(f"{case[:-5]}, of plain", colo[case]["rate"]["p50"] /
+                       plain[case]["rate"]["p50"], ratio, "")
+        else:
+            v.unknown(case)
+    if plain[GET] and colo[GET]:
+        v.at_most(f"{GET[:-5]}, p99", colo[GET]["p99"]["p50"] / 1000,
+                  plain[GET]["p99"]["p50"] / 1000 + 2, "ms")
+    for case, rate in DIFFERS.items():
+        if auto[case]:
+            v.at_least(f"{case[:-5]}, mode auto", auto[case]["rate"]["p50"], rate, "per second")
+    for case, bounds in GAPS.items():
+        m = net.get(f"kill: {case}")
+        for key, bound in bounds.items():
+            if m:
+                v.at_most(f"gap, {case}, {key}", m["gap"][key], bound, "ms")
+
+
+def judge_compare(v, compare):
+    for size, metric, bound, unit in (("64-byte", "packets", 2, "M/s"),
+                                      ("64 KB", "bytes", 20, "Gbit/s")):
+        found = [m[metric]["p50"] for case, m in compare.items()
+                 if case.startswith(size) and "periodic" not in case]
+        if found:
+            v.at_least(f"comparing core, {size}, slowest case", min(found), bound, unit)
+        else:
+            v.unknown(f"comparing core, {size}")
+
+
 def host():
     cpu = re.search(r"^model name\s*:\s*(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
     load = os.getloadavg()[0]
@@ -221,6 +262,8 @@ def main():
     judge_pause(v, ckpt)
     judge_rest(v, ckpt, scan)
     judge_load(v, ckpt)
+    judge_compare(v, compare)
+    judge_net(v, net)
 
 
 if __name__ == "__main__":
