@@ -226,3 +226,15 @@ const struct rewrite *outbox_to_guest(struct outbox *o, uint8_t nic, const struc
 	note_end(f, p, false);
 	return f->own.seq_offset || f->own.ts_offset ? &f->own : NULL;
 }
+
+const struct rewrite *outbox_quoted(const struct outbox *o, uint8_t nic, const struct pkt *q)
+{
+	const struct outbox_flow *f;
+	struct flow_key key;
+
+	if (!o->flows.used)
+		return NULL;
+	flow_key_out(&key, q, nic);
+	f = flow_peek(&o->flows, &key);
+	return f && (f->own.seq_offset || f->own.ts_offset) ? &f->own : NULL;
+}

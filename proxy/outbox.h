@@ -56,4 +56,7 @@ void outbox_note(struct outbox *o, const struct flow_note *n, uint64_t now_us);
 /** outbox_to_guest() - the replica is given packet @p. How its numbers differ, or NULL: not at all. */
 const struct rewrite *outbox_to_guest(struct outbox *o, uint8_t nic, const struct pkt *p);
 
+/** outbox_quoted() - the same of an ICMP error, about segment @q (pkt_parse_quote()). */
+const struct rewrite *outbox_quoted(const struct outbox *o, uint8_t nic, const struct pkt *q);
+
 #endif

@@ -8,13 +8,15 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#define ETHERTYPE_VLAN_  0x8100
-#define ETHERTYPE_QINQ_  0x88a8
-#define IP4_HEADER_BYTES 20
-#define IP6_HEADER_BYTES 40
-#define TCP_HEADER_BYTES 20
-#define UDP_HEADER_BYTES 8
-#define IP6_EXT_UNIT     8
+#define ETHERTYPE_VLAN_   0x8100
+#define ETHERTYPE_QINQ_   0x88a8
+#define IP4_HEADER_BYTES  20
+#define IP6_HEADER_BYTES  40
+#define TCP_HEADER_BYTES  20
+#define UDP_HEADER_BYTES  8
+#define ICMP_HEADER_BYTES 8
+#define TCP_QUOTED_MIN    8
+#define IP6_EXT_UNIT      8
 
 /* More extension headers than anybody sends; also keeps every TCP header below offset 64 K. */
 #define IP6_EXT_MAX 16
@@ -147,6 +149,119 @@ static void parse_icmp(struct pkt *p, bool v6)
 		p->sport = p->dport = get_be16(h + 4);
 }
 
+/* RFC 1122, 3.2.2; RFC 4443, 2.1. */
+static bool is_icmp_error(const struct pkt *p)
+{
+	uint8_t type = p->data[p->l4_off];
+
+	if (p->ip_version == 6)
+		return type < 128;
+	return (type >= 3 && type <= 5) || type == 11 || type == 12;
+}
+
+/* Behind the quote of some errors there may be more; then its length is told, in words of 4 or 8
+ * bytes (RFC 4884, 4). */
+static uint32_t quote_end(const struct pkt *icmp, uint32_t at)
+{
+	const uint8_t *h = icmp->data + icmp->l4_off;
+	bool v6 = icmp->ip_version == 6;
+	uint32_t bytes = 0;
+
+	if (v6 && (h[0] == 1 || h[0] == 3))
+		bytes = h[4] * 8u;
+	else if (!v6 && (h[0] == 3 || h[0] >= 11))
+		bytes = h[5] * 4u;
+	return bytes && bytes < icmp->len - at ? at + bytes : icmp->len;
+}
+
+static bool quoted_ip4(struct pkt *q, uint32_t at)
+{
+	const uint8_t *h = q->data + at;
+	uint32_t room = q->len - at, header;
+
+	if (room < IP4_HEADER_BYTES || h[0] >> 4 != 4)
+		return false;
+	header = (h[0] & 15u) * 4;
+	if (header < IP4_HEADER_BYTES || header > room || get_be16(h + 6) & 0x1fff)
+		return false; /* not the first fragment either: it has no ports */
+	q->proto = h[9];
+	q->l4_off = at + header;
+	ip_addr_set_ip4(&q->src, h + 12);
+	ip_addr_set_ip4(&q->dst, h + 16);
+	return true;
+}
+
+/* Those that are walked past; others, AH (51) too, are the payload. RFC 8200 4. */
+static bool is_ip6_ext(uint8_t proto)
+{
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS ||
+	       proto == IPPROTO_FRAGMENT;
+}
+
+static bool quoted_ip6(struct pkt *q, uint32_t at)
+{
+	const uint8_t *d = q->data;
+	uint32_t next_at = at + 6, len;
+
+	if (q->len - at < IP6_HEADER_BYTES || d[at] >> 4 != 6)
+		return false;
+	memcpy(q->src.b, d + at + 8, 16);
+	memcpy(q->dst.b, d + at + 24, 16);
+	at += IP6_HEADER_BYTES;
+	for (int i = 0; i < IP6_EXT_MAX && is_ip6_ext(d[next_at]); i++) {
+		bool fragment = d[next_at] == IPPROTO_FRAGMENT;
+
+		if (q->len - at < IP6_EXT_UNIT || (fragment && get_be16(d + at + 2) & 0xfff8))
+			return false;
+		len = fragment ? IP6_EXT_UNIT : IP6_EXT_UNIT * (1u + d[at + 1]);
+		if (len > q->len - at)
+			return false;
+		next_at = at;
+		at += len;
+	}
+	q->proto = d[next_at];
+	q->l4_off = at;
+	return true;
+}
+
+static void quoted_tcp(struct pkt *q)
+{
+	const uint8_t *h = q->data + q->l4_off;
+	uint32_t room = q->len - q->l4_off, header;
+
+	q->kind = PKT_TCP;
+	q->payload_off = q->len;
+	q->sport = get_be16(h);
+	q->dport = get_be16(h + 2);
+	q->seq = get_be32(h + 4);
+	if (room < TCP_QUOTED_BYTES)
+		return;
+	q->ack = get_be32(h + 8);
+	q->tcp_flags = h[13];
+	q->window = get_be16(h + 14);
+	header = (uint32_t)(h[12] >> 4) * 4;
+	if (header < TCP_HEADER_BYTES || header > room)
+		return;
+	set_payload(q, PKT_TCP, q->l4_off + header);
+	tcp_options(q, q->l4_off + TCP_HEADER_BYTES, q->payload_off);
+}
+
+bool pkt_parse_quote(struct pkt *q, const struct pkt *icmp)
+{
+	uint32_t at = icmp->l4_off + ICMP_HEADER_BYTES;
+	bool is_ip;
+
+	*q = (struct pkt){.data = icmp->data, .ip_version = icmp->ip_version, .vlan = icmp->vlan};
+	if (icmp->kind != PKT_ICMP || icmp->len < at || !is_icmp_error(icmp))
+		return false;
+	q->len = quote_end(icmp, at);
+	is_ip = icmp->ip_version == 6 ? quoted_ip6(q, at) : quoted_ip4(q, at);
+	if (!is_ip || q->proto != IPPROTO_TCP || q->len - q->l4_off < TCP_QUOTED_MIN)
+		return false;
+	quoted_tcp(q);
+	return true;
+}
+
 static void parse_transport(struct pkt *p)
 {
 	bool v6 = p->ip_version == 6;
@@ -187,13 +302,6 @@ static void parse_ip4(struct pkt *p)
 		return parse_transport(p);
 	p->frag_id = get_be16(h + 4);
 	set_payload(p, PKT_FRAGMENT, header);
-}
-
-/* Those that are walked past; others, AH (51) too, are the payload. RFC 8200 4. */
-static bool is_ip6_ext(uint8_t proto)
-{
-	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS ||
-	       proto == IPPROTO_FRAGMENT;
 }
 
 /* The fragment header at @at, announced at @next_at. False: the packet is only a part. */

@@ -85,6 +85,17 @@ struct pkt {
 void pkt_parse_ip(struct pkt *p, const void *data, size_t len, uint16_t vlan);
 
 /**
+ * pkt_parse_quote() - the TCP segment that the ICMP error @icmp is about, of which it quotes the
+ * beginning (RFC 792; RFC 4443, 2.4 c; RFC 4884). False: @icmp is no error, or about something else.
+ *
+ * @q has the offsets of @icmp's @data and reaches as far as the quote: 8 bytes of TCP at least, so
+ * that there are ports and @seq; @ack, @tcp_flags and @window when there are TCP_QUOTED_BYTES,
+ * options when the whole header is quoted; else they are 0.
+ */
+#define TCP_QUOTED_BYTES 20
+bool pkt_parse_quote(struct pkt *q, const struct pkt *icmp);
+
+/**
  * struct frame - an Ethernet frame's outside; offsets from its first byte
  * @vlan: id of the outermost 802.1Q or 802.1ad tag, 0 for none
  */

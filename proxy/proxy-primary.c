@@ -94,7 +94,7 @@ static bool keep_rewritten(struct port *o, const struct nfqueue_packet *n, const
 	struct proxy *p = o->proxy;
 	struct kept *k;
 
-	if (pkt->kind != PKT_TCP || n->len < n->full_len)
+	if ((pkt->kind != PKT_TCP && pkt->kind != PKT_ICMP) || n->len < n->full_len)
 		return true;
 	memcpy(p->scratch, n->data, n->len);
 	if (!rewrites_out(replica_net_rewrites(p->replica), o->nic, p->scratch, pkt,

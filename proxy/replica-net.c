@@ -113,22 +113,35 @@ static void tell_losses(struct replica_net *r)
 	r->ops->lost(r->arg, losses);
 }
 
-/* A copy is changed, for the frame itself is still needed as it is. */
-static void inject(struct replica_net *r, uint8_t nic, uint64_t number, const uint8_t *data,
-		   size_t len)
+/* In the replica's own numbers. A copy is changed, for the frame itself is still needed as it is. */
+static const uint8_t *translated(struct replica_net *r, uint8_t nic, const uint8_t *data,
+				 size_t len)
 {
 	const struct rewrite *own;
 	struct view v;
-	int error;
+	struct pkt q;
+	bool error;
 
 	view_frame(&v, data, len);
-	own = v.is_ip ? outbox_to_guest(&r->outbox, nic, &v.p) : NULL;
-	if (own) {
-		memcpy(r->scratch, data, len);
+	if (!v.is_ip)
+		return data;
+	error = pkt_parse_quote(&q, &v.p);
+	own = error ? outbox_quoted(&r->outbox, nic, &q) : outbox_to_guest(&r->outbox, nic, &v.p);
+	if (!own)
+		return data;
+	memcpy(r->scratch, data, len);
+	if (error)
+		rewrite_quoted_in(own, r->scratch + v.l3, &v.p, &q, v.partial);
+	else
 		rewrite_in(own, r->scratch + v.l3, &v.p, v.partial);
-		data = r->scratch;
-	}
-	error = r->ops->inject(r->arg, nic, data, len);
+	return r->scratch;
+}
+
+static void inject(struct replica_net *r, uint8_t nic, uint64_t number, const uint8_t *data,
+		   size_t len)
+{
+	int error = r->ops->inject(r->arg, nic, translated(r, nic, data, len), len);
+
 	if (error == -EAGAIN) {
 		r->behind |= BIT(nic);
 		return;

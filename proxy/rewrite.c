@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Numbers of TCP segments changed in place, and checksums of what was changed. */
+/* Numbers of TCP segments, sent or quoted, changed in place, and checksums of what was changed. */
 #include "proxy/rewrite.h"
 
 #include "base/bytes.h"
@@ -10,6 +10,7 @@ enum {
 	TCP_ACKNO = 8,
 	TCP_CHECKSUM = 16,
 	UDP_CHECKSUM = 6,
+	ICMP_CHECKSUM = 2,
 	SACK_BLOCK_BYTES = 8,
 };
 
@@ -46,9 +47,8 @@ static void add32(struct edit *e, uint32_t off, uint32_t delta)
 }
 
 /* RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). */
-static bool finish(struct edit *e, bool partial)
+static bool finish(struct edit *e, uint8_t *field, bool partial)
 {
-	uint8_t *field = e->l4 + TCP_CHECKSUM;
 	uint16_t sum;
 
 	if (!e->changed || partial)
@@ -58,34 +58,76 @@ static bool finish(struct edit *e, bool partial)
 	return true;
 }
 
+/* The numbers of the sender. */
+static void move_own(struct edit *e, const struct pkt *p, uint32_t seq, uint32_t ts)
+{
+	add32(e, TCP_SEQ, seq);
+	if (p->ts_off)
+		add32(e, p->ts_off - p->l4_off, ts);
+}
+
+/* What it says of the numbers of the other end. */
+static void move_echoes(struct edit *e, const struct pkt *p, uint32_t seq, uint32_t ts)
+{
+	if (!(p->tcp_flags & TCP_ACK))
+		return;
+	add32(e, TCP_ACKNO, seq);
+	for (uint32_t i = 0; i < p->sack_blocks; i++) {
+		uint32_t off = p->sack_off - p->l4_off + i * SACK_BLOCK_BYTES;
+
+		add32(e, off, seq);
+		add32(e, off + 4, seq);
+	}
+	if (p->ts_off && p->tsecr)
+		add32(e, p->ts_off - p->l4_off + 4, ts);
+}
+
 bool rewrite_out(const struct rewrite *r, uint8_t *data, const struct pkt *p, bool partial)
 {
 	struct edit e = {.l4 = data + p->l4_off};
 
 	if (p->kind != PKT_TCP)
 		return false;
-	add32(&e, TCP_SEQ, r->seq_offset);
-	if (p->ts_off)
-		add32(&e, p->ts_off - p->l4_off, r->ts_offset);
-	return finish(&e, partial);
+	move_own(&e, p, r->seq_offset, r->ts_offset);
+	return finish(&e, e.l4 + TCP_CHECKSUM, partial);
 }
 
 bool rewrite_in(const struct rewrite *r, uint8_t *data, const struct pkt *p, bool partial)
 {
 	struct edit e = {.l4 = data + p->l4_off};
 
-	if (p->kind != PKT_TCP || !(p->tcp_flags & TCP_ACK))
+	if (p->kind != PKT_TCP)
 		return false;
-	add32(&e, TCP_ACKNO, -r->seq_offset);
-	for (uint32_t i = 0; i < p->sack_blocks; i++) {
-		uint32_t off = p->sack_off - p->l4_off + i * SACK_BLOCK_BYTES;
+	move_echoes(&e, p, -r->seq_offset, -r->ts_offset);
+	return finish(&e, e.l4 + TCP_CHECKSUM, partial);
+}
 
-		add32(&e, off, -r->seq_offset);
-		add32(&e, off + 4, -r->seq_offset);
-	}
-	if (p->ts_off && p->tsecr)
-		add32(&e, p->ts_off - p->l4_off + 4, -r->ts_offset);
-	return finish(&e, partial);
+/* With the segment's own checksum put right its sum is as before, and the error's holds. A short
+ * quote lacks that. */
+static bool finish_quote(struct edit *e, uint8_t *data, const struct pkt *icmp, const struct pkt *q,
+			 bool partial)
+{
+	if (q->len - q->l4_off >= TCP_QUOTED_BYTES)
+		return finish(e, e->l4 + TCP_CHECKSUM, false);
+	return finish(e, data + icmp->l4_off + ICMP_CHECKSUM, partial);
+}
+
+bool rewrite_quoted_in(const struct rewrite *r, uint8_t *data, const struct pkt *icmp,
+		       const struct pkt *q, bool partial)
+{
+	struct edit e = {.l4 = data + q->l4_off};
+
+	move_own(&e, q, -r->seq_offset, -r->ts_offset);
+	return finish_quote(&e, data, icmp, q, partial);
+}
+
+bool rewrite_quoted_out(const struct rewrite *r, uint8_t *data, const struct pkt *icmp,
+			const struct pkt *q, bool partial)
+{
+	struct edit e = {.l4 = data + q->l4_off};
+
+	move_echoes(&e, q, r->seq_offset, r->ts_offset);
+	return finish_quote(&e, data, icmp, q, partial);
 }
 
 static uint64_t sum_bytes(const uint8_t *p, size_t len)

@@ -25,6 +25,17 @@ bool rewrite_out(const struct rewrite *r, uint8_t *data, const struct pkt *p, bo
 bool rewrite_in(const struct rewrite *r, uint8_t *data, const struct pkt *p, bool partial);
 /* Both return whether something changed; @p is the parsed @data, stale afterwards. */
 
+/**
+ * rewrite_quoted_in() - ICMP error @icmp to the guest, about a segment @q that it has sent
+ * (pkt_parse_quote()): the quoted numbers, which the network has seen, become the guest's own, or it
+ * would not believe them (RFC 5927, 4.1). rewrite_quoted_out() - the same of an error that the guest
+ * sends, about a segment that it got. @data is that of both; @partial as above, of @icmp.
+ */
+bool rewrite_quoted_in(const struct rewrite *r, uint8_t *data, const struct pkt *icmp,
+		       const struct pkt *q, bool partial);
+bool rewrite_quoted_out(const struct rewrite *r, uint8_t *data, const struct pkt *icmp,
+			const struct pkt *q, bool partial);
+
 /** tcp_checksum_fill() - complete checksum of a TCP or UDP packet, for one whose checksum was
  * partial. */
 void l4_checksum_fill(uint8_t *data, const struct pkt *p);

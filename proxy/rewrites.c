@@ -144,11 +144,33 @@ static void hold_floor(struct connection *c, const struct pkt *p)
 		c->rewrite.ts_offset += (uint32_t)behind;
 }
 
+/* An error says nothing of a connection's end; anybody can have sent it. */
+static bool rewrite_error(const struct rewrites *w, uint8_t nic, uint8_t *data, const struct pkt *p,
+			  bool partial, bool out)
+{
+	const struct connection *c;
+	struct flow_key k;
+	struct pkt q;
+
+	if (!w->flows.used || !pkt_parse_quote(&q, p))
+		return false;
+	if (out)
+		flow_key_in(&k, &q, nic);
+	else
+		flow_key_out(&k, &q, nic);
+	c = flow_peek(&w->flows, &k);
+	if (!c)
+		return false;
+	return (out ? rewrite_quoted_out : rewrite_quoted_in)(&c->rewrite, data, p, &q, partial);
+}
+
 bool rewrites_out(struct rewrites *w, uint8_t nic, uint8_t *data, const struct pkt *p, bool partial,
 		  uint64_t now_us)
 {
 	struct connection *c = lookup(w, nic, p, true, now_us);
 
+	if (p->kind == PKT_ICMP)
+		return rewrite_error(w, nic, data, p, partial, true);
 	if (!c)
 		return false;
 	hold_floor(c, p);
@@ -160,6 +182,8 @@ bool rewrites_in(struct rewrites *w, uint8_t nic, uint8_t *data, const struct pk
 {
 	struct connection *c = lookup(w, nic, p, false, now_us);
 
+	if (p->kind == PKT_ICMP)
+		return rewrite_error(w, nic, data, p, partial, false);
 	return c && rewrite_in(&c->rewrite, data, p, partial);
 }
 

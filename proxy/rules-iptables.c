@@ -11,7 +11,7 @@
 
 /*
  * Three chains for each guest: LABEL-o, called from PREROUTING, for what it sends, LABEL-i, from
- * POSTROUTING, for TCP to it; LABEL-u is never called and holds one comment for each bridge: how
+ * POSTROUTING, for TCP and ICMP to it; LABEL-u is never called and holds one comment for each bridge: how
  * its switches stood before the first guest. So the undo lives exactly as long as what it undoes.
  */
 #define UNDO      "colod-undo,"
@@ -117,9 +117,19 @@ static void put_target(int fd, enum rules_mode mode, uint16_t queue)
 		dprintf(fd, "-j NFQUEUE --queue-num %u\n", queue);
 }
 
-/* Naming a chain makes it, or empties it. */
-static void put_rules(int fd, const struct rules *r)
+static void put_inbound(int fd, const struct rules *r, const struct rules_nic *nic,
+			const char *proto)
 {
+	dprintf(fd, "-A %s-i -p %s %s %s ", r->label, proto,
+		nic->bridge[0] ? "-m physdev --physdev-out" : "-o", nic->tap);
+	put_target(fd, RULES_QUEUE, nic->inbound_queue);
+}
+
+/* Naming a chain makes it, or empties it. */
+static void put_rules(int fd, const struct rules *r, const char *family)
+{
+	const char *icmp = strcmp(family, "iptables") ? "ipv6-icmp" : "icmp";
+
 	dprintf(fd, ":%s-o - [0:0]\n:%s-i - [0:0]\n", r->label, r->label);
 	for (unsigned int i = 0; i < r->nic_count; i++) {
 		const struct rules_nic *nic = &r->nics[i];
@@ -131,9 +141,8 @@ static void put_rules(int fd, const struct rules *r)
 			put_target(fd, r->mode[i], nic->queue);
 		}
 		if (r->inbound[i]) {
-			dprintf(fd, "-A %s-i -p tcp %s %s ", r->label,
-				bridged ? "-m physdev --physdev-out" : "-o", nic->tap);
-			put_target(fd, RULES_QUEUE, nic->inbound_queue);
+			put_inbound(fd, r, nic, "tcp");
+			put_inbound(fd, r, nic, icmp);
 		}
 	}
 }
@@ -173,7 +182,7 @@ static int apply_family(const struct rules *r, const char *family, const char *t
 	if (fd < 0)
 		return err_errno(e, -fd, "memory for rules");
 	dprintf(fd, "*mangle\n");
-	put_rules(fd, r);
+	put_rules(fd, r, family);
 	if (undo)
 		put_undo(fd, r);
 	put_call(fd, "PREROUTING", r->label, 'o', text);

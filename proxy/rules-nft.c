@@ -60,13 +60,14 @@ static void put_output(int fd, const struct rules *r, bool bridged)
 static void put_inbound(int fd, const struct rules *r, bool bridged)
 {
 	const char *ip = bridged ? "meta protocol { ip, ip6 } " : "";
+	static const char protos[] = "meta l4proto { tcp, icmp, icmpv6 }";
 
 	dprintf(fd, "chain inbound { type filter hook postrouting priority %d; policy accept;\n",
 		AFTER_ALL);
 	for (unsigned int i = 0; i < r->nic_count; i++)
 		if (r->inbound[i] && is_bridged(r, i) == bridged)
-			dprintf(fd, "oifname \"%s\" %smeta l4proto tcp queue num %u\n",
-				r->nics[i].tap, ip, r->nics[i].inbound_queue);
+			dprintf(fd, "oifname \"%s\" %s%s queue num %u\n", r->nics[i].tap, ip,
+				protos, r->nics[i].inbound_queue);
 	dprintf(fd, "}\n");
 }
 

@@ -2,6 +2,7 @@
 /* Fuzz target: a frame of any bytes; then the same as a row of packets, with reassembly. */
 #include "proxy/flow.h"
 #include "proxy/reasm.h"
+#include "proxy/rewrite.h"
 #include "tests/unit/packet-check.h"
 #include "tests/unit/packet-make.h"
 
@@ -19,6 +20,25 @@ static void one_frame(const uint8_t *data, size_t size)
 		(void)arp_parse(&a, data + f.l3_off, size - f.l3_off);
 	if (frame_is_ip(&f))
 		parse_exactly(data + f.l3_off, size - f.l3_off);
+}
+
+/* What a quote's parser says can be written to, and changing its numbers keeps within the packet. */
+static void one_error(const struct pkt *p)
+{
+	const struct rewrite w = {1, 1};
+	uint8_t *copy = malloc(p->len ? p->len : 1);
+	struct pkt c, q;
+
+	assert(copy);
+	memcpy(copy, p->data, p->len);
+	pkt_parse_ip(&c, copy, p->len, 0);
+	if (pkt_parse_quote(&q, &c)) {
+		assert(pkt_is_sane(&q, copy, p->len) && q.kind == PKT_TCP);
+		assert(q.l4_off >= c.l4_off + 8 && q.len - q.l4_off >= 8 && q.len <= c.len);
+		rewrite_quoted_in(&w, copy, &c, &q, false);
+		rewrite_quoted_out(&w, copy, &c, &q, false);
+	}
+	free(copy);
 }
 
 static void check_whole(const struct reasm_result *res, const struct pkt *last)
@@ -69,6 +89,8 @@ static void all_packets(struct reasm *r, const uint8_t *data, size_t size)
 		assert(strlen(flow_key_text(&k, text)) > 5);
 		if (p.kind == PKT_FRAGMENT)
 			one_fragment(r, &p, ++now_us, generations);
+		if (p.kind == PKT_ICMP)
+			one_error(&p);
 		data += 1 + len;
 		size -= 1 + len;
 	}

@@ -287,6 +287,48 @@ static void after_a_take_over_numbers_are_rewritten_in_both_directions(void **st
 	take_over_connection(*state);
 }
 
+/* An error about the segment with these numbers; @to_guest: about one that the guest has sent. */
+static void error_about(struct world *w, bool to_guest, uint32_t seq, uint32_t ack)
+{
+	static struct mk about;
+
+	start_frame(w, !to_guest, IPPROTO_TCP);
+	mk_tcp(&w->m, to_guest ? PORT : PEER, to_guest ? PEER : PORT, TCP_ACK, seq, ack);
+	mk_end(&w->m);
+	about = w->m;
+	start_frame(w, to_guest, IPPROTO_ICMP);
+	mk_icmp(&w->m, 3, 4, 0, 1300);
+	mk_data(&w->m, about.b + about.l3, about.len - about.l3);
+	mk_end(&w->m);
+}
+
+static void assert_error(struct world *w, uint32_t seq, uint32_t ack)
+{
+	struct pkt q;
+
+	assert_true(pkt_parse_quote(&q, &w->seen.pkt));
+	assert_int_equal(q.seq, seq);
+	assert_int_equal(q.ack, ack);
+	assert_int_equal(mk_fold(mk_sum(w->seen.pkt.data + w->seen.pkt.l4_off,
+					w->seen.pkt.len - w->seen.pkt.l4_off, 0)),
+			 0);
+}
+
+static void after_a_take_over_errors_quote_what_their_receiver_knows(void **state)
+{
+	struct world *w = *state;
+
+	take_over_connection(w);
+	error_about(w, true, A_ISN + 16, C_ISN + 9);
+	send_frame(&w->b, &w->m);
+	guest_next(w, &w->b);
+	assert_error(w, B_ISN + 16, C_ISN + 9);
+	error_about(w, false, C_ISN + 9, B_ISN + 16);
+	write_frame(w->b.tap, &w->m);
+	client_next(w, &w->b);
+	assert_error(w, C_ISN + 9, A_ISN + 16);
+}
+
 static void a_reset_ends_the_rewriting_for_the_next_connection(void **state)
 {
 	struct world *w = *state;
@@ -396,6 +438,7 @@ int main(void)
 			frames_that_come_while_a_guest_is_stopped_for_a_switch_over_go_to_the_new_host_only),
 		PROXY_TEST(both_guests_speak_with_the_client_each_in_its_own_numbers),
 		PROXY_TEST(after_a_take_over_numbers_are_rewritten_in_both_directions),
+		PROXY_TEST(after_a_take_over_errors_quote_what_their_receiver_knows),
 		PROXY_TEST(a_reset_ends_the_rewriting_for_the_next_connection),
 		PROXY_TEST(a_rewritten_connection_is_held_released_and_inherited_like_any_other),
 		PROXY_TEST(

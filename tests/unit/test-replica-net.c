@@ -89,6 +89,46 @@ static void inbound_of_a_connection_of_the_epoch_is_rewritten_until_the_load(voi
 	assert_int_equal(last().tsecr, 350);
 }
 
+/* A router's frag needed about the guest's segment @seq, as the network has seen it. */
+static void mirror_error_about(uint64_t number, uint32_t seq)
+{
+	static struct mk about;
+
+	mk_tcp_packet(&about, GUEST, 80, CLIENT, 4000, TCP_ACK, seq, 1, "0123456789", 10);
+	start(false);
+	mk_ip(&m, CLIENT, GUEST, IPPROTO_ICMP);
+	mk_icmp(&m, 3, 4, 0, 1300);
+	mk_data(&m, about.b, about.len);
+	mk_end(&m);
+	replica_net_mirrored(r, 0, number, m.b, m.len, 0);
+}
+
+static uint32_t quoted_seq(void)
+{
+	struct pkt p, q;
+
+	out.last.proto = IPPROTO_ICMP;
+	p = last();
+	assert_true(pkt_parse_quote(&q, &p));
+	return q.seq;
+}
+
+static void an_error_about_a_connection_of_the_epoch_is_rewritten_until_the_load(void **state)
+{
+	struct flow_note offset = note(FLOW_OFFSET);
+
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	offset.seq_offset = 1000;
+	replica_net_note(r, &offset, 0);
+	mirror_error_about(1, 1600);
+	assert_int_equal(quoted_seq(), 600);
+	checkpoint(2, 0);
+	replica_net_running(r);
+	assert_int_equal(quoted_seq(), 1600);
+}
+
 static void what_the_primary_did_not_release_is_sent_at_take_over(void **state)
 {
 	struct flow_note released = note(FLOW_RELEASED), offset = note(FLOW_OFFSET);
@@ -321,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		rule(output_goes_to_the_primary_as_it_is_with_its_epoch),
 		rule(inbound_of_a_connection_of_the_epoch_is_rewritten_until_the_load),
+		rule(an_error_about_a_connection_of_the_epoch_is_rewritten_until_the_load),
 		rule(what_the_primary_did_not_release_is_sent_at_take_over),
 		rule(a_load_takes_back_what_was_said),
 		rule(own_and_inherited_offsets_add_up),

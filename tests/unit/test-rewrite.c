@@ -191,6 +191,178 @@ static void out_and_back_gives_the_numbers_of_the_guest(void **state)
 	assert_int_equal(p.tsecr, 0);
 }
 
+/* ---- ICMP errors, which quote a segment ---- */
+
+/* An error to the sender of @about, from a router, with the first @bytes of TCP. */
+static void build_error(struct mk *m, const struct mk *about, size_t bytes)
+{
+	bool ip6 = about->ip6;
+
+	mk_start(m);
+	mk_ip(m, ip6 ? "fd00::1" : "10.0.0.1", ip6 ? "fd00::2" : "10.0.0.2",
+	      ip6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	mk_icmp(m, ip6 ? 2 : 3, ip6 ? 0 : 4, 0, 1300);
+	mk_data(m, about->b, about->l4 + bytes);
+	mk_end(m);
+}
+
+/* What is quoted of @s when all fits into an error. */
+static size_t whole(struct mk *m, const struct segment *s)
+{
+	build(m, s);
+	return m->len - m->l4;
+}
+
+static bool translate(struct mk *m, const struct rewrite *w, bool out)
+{
+	struct pkt p = mk_parse(m), q;
+
+	assert_true(pkt_parse_quote(&q, &p));
+	return (out ? rewrite_quoted_out : rewrite_quoted_in)(w, m->b, &p, &q, false);
+}
+
+/* The numbers that a rewritten segment of the guest has on its way. */
+static struct segment as_sent(struct segment s, const struct rewrite *w)
+{
+	s.seq += w->seq_offset;
+	s.tsval += w->ts_offset;
+	return s;
+}
+
+static void an_error_to_the_guest_quotes_what_the_guest_has_sent(void **state)
+{
+	static const size_t shorter[] = {8, 11, 12, 16};
+	static struct mk about, got, want;
+	struct rng r = {.state = 3};
+
+	(void)state;
+	for (int i = 0; i < 3000; i++) {
+		struct rewrite w = {(uint32_t)rng_next(&r), (uint32_t)rng_next(&r)};
+		struct segment s = random_segment(&r, i % 2), sent = as_sent(s, &w);
+		size_t pick = (size_t)i % 5, bytes = whole(&about, &s);
+
+		bytes = pick < 4 ? shorter[pick] : bytes;
+		build_error(&want, &about, bytes);
+		build(&about, &sent);
+		build_error(&got, &about, bytes);
+		assert_true(translate(&got, &w, false));
+		assert_same(&got, &want);
+	}
+}
+
+static void an_error_of_the_guest_quotes_what_the_network_has_sent(void **state)
+{
+	static struct mk about, got, want;
+	struct rng r = {.state = 4};
+
+	(void)state;
+	for (int i = 0; i < 2000; i++) {
+		struct rewrite w = {(uint32_t)rng_next(&r), (uint32_t)rng_next(&r)};
+		struct segment s = random_segment(&r, i % 2);
+		size_t bytes = whole(&about, &s);
+		struct pkt p;
+
+		build_error(&want, &about, bytes);
+		p = mk_parse(&about);
+		rewrite_in(&w, about.b, &p, false);
+		build_error(&got, &about, bytes);
+		assert_int_equal(translate(&got, &w, true), !!(s.flags & TCP_ACK));
+		assert_same(&got, &want);
+	}
+}
+
+static void of_a_cut_header_the_sequence_number_is_moved_and_the_checksum_holds(void **state)
+{
+	const struct rewrite w = {1000, 77};
+	struct segment s = {ADDR4, .flags = TCP_ACK, .seq = 1234, .has_ts = true, .bytes = 10};
+	static struct mk about, m;
+
+	(void)state;
+	build(&about, &s);
+	for (size_t bytes = 8; bytes < 40; bytes++) {
+		struct pkt p, q;
+
+		build_error(&m, &about, bytes);
+		assert_true(translate(&m, &w, false));
+		p = mk_parse(&m);
+		assert_true(pkt_parse_quote(&q, &p));
+		assert_int_equal(q.seq, 234);
+		assert_true(mk_checksums_ok(&m));
+	}
+}
+
+/* A frag needed (RFC 792, RFC 1191) of 10.0.0.1 about 10.0.0.2:80 > 10.0.0.9:4000, seq 0x11223344,
+ * which had been moved by 0x01000000: by hand. */
+static void a_known_error_becomes_what_it_should_be(void **state)
+{
+	static const uint8_t before[] = {
+		0x45, 0, 0,    56,   0, 0, 0,    0,  64, 1,   0x66, 0xc3, 10,   0,
+		0,    1, 10,   0,    0, 2,           /* IP */
+		3,    4, 0xa3, 0x91, 0, 0, 5,    20, /* ICMP, MTU 1300 */
+		0x45, 0, 5,    220,  0, 0, 0x40, 0,  64, 6,   0x21, 0x12, 10,   0,
+		0,    2, 10,   0,    0, 9, 0,    80, 15, 160, 0x11, 0x22, 0x33, 0x44};
+	const struct rewrite w = {0x01000000, 0};
+	static struct mk m;
+
+	(void)state;
+	mk_start(&m);
+	mk_ip(&m, "10.0.0.1", "10.0.0.2", IPPROTO_ICMP);
+	m.len = 0;
+	mk_data(&m, before, sizeof(before));
+	assert_true(mk_checksums_ok(&m));
+	assert_true(translate(&m, &w, false));
+	assert_int_equal(m.b[sizeof(before) - 4], 0x10);
+	assert_int_equal(m.b[22] << 8 | m.b[23], 0xa491);
+	assert_true(mk_checksums_ok(&m));
+}
+
+static bool is_quote(struct mk *m)
+{
+	struct pkt p = mk_parse(m), q;
+
+	return pkt_parse_quote(&q, &p);
+}
+
+static void only_errors_about_the_beginning_of_a_segment_quote_one(void **state)
+{
+	static struct mk about, m;
+	struct segment s = {ADDR4, .flags = TCP_ACK, .bytes = 100};
+
+	(void)state;
+	build(&about, &s);
+	build_error(&m, &about, 100);
+	assert_true(is_quote(&m));
+	build_error(&m, &about, 7);
+	assert_false(is_quote(&m));
+	build_error(&m, &about, 100);
+	m.b[m.l4] = 8; /* an echo request */
+	assert_false(is_quote(&m));
+	about.b[7] = 1; /* a later fragment */
+	build_error(&m, &about, 100);
+	assert_false(is_quote(&m));
+	about.b[7] = 0;
+	about.b[9] = IPPROTO_UDP;
+	build_error(&m, &about, 100);
+	assert_false(is_quote(&m));
+}
+
+/* RFC 4884: an extension stands behind the quote, whose length byte 5 tells in words. */
+static void what_stands_behind_a_quote_is_not_taken_for_a_part_of_it(void **state)
+{
+	struct segment s = {ADDR4, .flags = TCP_ACK, .has_ts = true, .bytes = 100};
+	static struct mk about, m;
+	struct pkt p, q;
+
+	(void)state;
+	build(&about, &s);
+	build_error(&m, &about, 100);
+	m.b[m.l4 + 5] = 7; /* 28 bytes: IP and 8 of TCP */
+	p = mk_parse(&m);
+	assert_true(pkt_parse_quote(&q, &p));
+	assert_int_equal(q.len - q.l4_off, 8);
+	assert_int_equal(q.ts_off, 0);
+}
+
 static void a_filled_checksum_is_what_a_receiver_expects(void **state)
 {
 	static struct mk m;
@@ -239,6 +411,13 @@ int main(void)
 		cmocka_unit_test(offsets_of_zero_change_nothing),
 		cmocka_unit_test(what_is_not_tcp_is_left_alone),
 		cmocka_unit_test(out_and_back_gives_the_numbers_of_the_guest),
+		cmocka_unit_test(an_error_to_the_guest_quotes_what_the_guest_has_sent),
+		cmocka_unit_test(an_error_of_the_guest_quotes_what_the_network_has_sent),
+		cmocka_unit_test(
+			of_a_cut_header_the_sequence_number_is_moved_and_the_checksum_holds),
+		cmocka_unit_test(a_known_error_becomes_what_it_should_be),
+		cmocka_unit_test(only_errors_about_the_beginning_of_a_segment_quote_one),
+		cmocka_unit_test(what_stands_behind_a_quote_is_not_taken_for_a_part_of_it),
 		cmocka_unit_test(a_filled_checksum_is_what_a_receiver_expects),
 		cmocka_unit_test(padding_behind_the_packet_is_not_summed),
 	};

@@ -196,6 +196,62 @@ static void the_connection_unused_for_longest_makes_room(void **state)
 	assert_int_equal(w.gone, 1);
 }
 
+/* A port unreachable from @src to @dst about what is in @m. */
+static struct pkt error_about(const char *src, const char *dst)
+{
+	static struct mk about;
+
+	about = m;
+	mk_start(&m);
+	mk_ip(&m, src, dst, IPPROTO_ICMP);
+	mk_icmp(&m, 3, 3, 0, 0);
+	mk_data(&m, about.b, about.len);
+	mk_end(&m);
+	return mk_parse(&m);
+}
+
+static struct pkt quoted(void)
+{
+	struct pkt p = mk_parse(&m), q;
+
+	assert_true(pkt_parse_quote(&q, &p));
+	return q;
+}
+
+static void errors_about_a_connection_are_rewritten_and_end_nothing(void **state)
+{
+	struct pkt p;
+
+	(void)state;
+	carry_on(1, hundred, NULL);
+	mk_tcp_packet(&m, GUEST, 80, CLIENT, 1, TCP_FIN | TCP_ACK, 105, 9, NULL, 0);
+	p = error_about("10.0.0.7", GUEST);
+	assert_true(rewrites_in(&w, 0, m.b, &p, false, 0));
+	assert_int_equal(quoted().seq, 5);
+	mk_tcp_packet(&m, CLIENT, 1, GUEST, 80, TCP_FIN | TCP_ACK, 9, 5, NULL, 0);
+	p = error_about(GUEST, CLIENT);
+	assert_true(rewrites_out(&w, 0, m.b, &p, false, 0));
+	assert_int_equal(quoted().ack, 105);
+	assert_int_equal(quoted().seq, 9);
+	rewrites_tick(&w, REWRITES_CLOSED_US + 1);
+	assert_int_equal(w.flows.used, 1);
+}
+
+static void errors_about_other_connections_are_left_alone(void **state)
+{
+	struct pkt p;
+
+	(void)state;
+	carry_on(1, hundred, NULL);
+	mk_tcp_packet(&m, GUEST, 80, CLIENT, 2, TCP_ACK, 105, 9, NULL, 0);
+	p = error_about("10.0.0.7", GUEST);
+	assert_false(rewrites_in(&w, 0, m.b, &p, false, 0));
+	assert_int_equal(quoted().seq, 105);
+	mk_tcp_packet(&m, CLIENT, 1, GUEST, 80, TCP_ACK, 105, 9, NULL, 0); /* the peer's own */
+	p = error_about("10.0.0.7", GUEST);
+	assert_false(rewrites_in(&w, 0, m.b, &p, false, 0));
+}
+
 static void count(void *arg, const struct flow_key *k, const struct rewrite *r)
 {
 	assert_int_equal(k->peer_port, 2);
@@ -232,6 +288,8 @@ int main(void)
 		rule(an_open_connection_may_be_silent_for_hours),
 		rule(a_new_connection_on_the_same_ports_is_not_rewritten),
 		rule(what_the_replica_sees_ends_connections_too),
+		rule(errors_about_a_connection_are_rewritten_and_end_nothing),
+		rule(errors_about_other_connections_are_left_alone),
 		rule(the_connection_unused_for_longest_makes_room),
 		rule(the_list_holds_what_has_an_offset),
 	};

@@ -78,7 +78,7 @@ static uint32_t guest_next(struct world *w)
 	}
 }
 
-static void inbound_queues_tcp_to_the_guest_and_nothing_else(void **state)
+static void inbound_queues_tcp_to_the_guest_and_neither_udp_nor_arp(void **state)
 {
 	struct world *w = *state;
 	struct err e = {};
@@ -241,7 +241,7 @@ int main(void)
 		world_test(queue_holds_ip_tagged_or_not_and_lets_arp_pass),
 		world_test(block_lets_nothing_pass),
 		world_test(modes_can_be_changed_at_will),
-		world_test(inbound_queues_tcp_to_the_guest_and_nothing_else),
+		world_test(inbound_queues_tcp_to_the_guest_and_neither_udp_nor_arp),
 		world_test(a_changed_inbound_packet_reaches_the_guest_as_changed),
 		world_test(a_routed_tap_is_held_and_blocked_like_a_bridged_one),
 		world_test(two_cards_of_a_guest_are_switched_alone_and_together),
