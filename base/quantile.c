@@ -9,6 +9,7 @@ void quantile_add(struct quantile *q, uint64_t value)
 {
 	q->ring[q->count++ % QUANTILE_WINDOW] = (uint32_t)MIN(value, UINT32_MAX);
 	q->max = MAX(q->max, value);
+	q->sum += value;
 }
 
 static int cmp_u32(const void *a, const void *b)

@@ -11,6 +11,7 @@ struct quantile {
 	uint32_t ring[QUANTILE_WINDOW];
 	uint64_t count; /* values ever added */
 	uint64_t max;   /* of all values ever added */
+	uint64_t sum;   /* likewise */
 };
 
 /** struct quantile_view - p50 and p99 over the window, max and count over all values. */

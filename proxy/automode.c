@@ -30,45 +30,44 @@ static bool forced_more_than(const struct automode *a, uint64_t limit, uint64_t 
 	return at >= a->since_us && now_us - at <= AUTO_WINDOW_US;
 }
 
-void automode_released(struct automode *a, uint64_t matched, uint64_t committed)
+void automode_released(struct automode *a, uint64_t packets, uint64_t waited_us)
 {
-	a->matched = matched;
-	a->committed = committed;
+	a->packets = packets;
+	a->waited_us = waited_us;
 }
 
 static void begin_window(struct automode *a, uint64_t now_us)
 {
 	a->window_at_us = now_us;
-	a->window_matched = a->matched;
-	a->window_committed = a->committed;
+	a->window_packets = a->packets;
+	a->window_waited_us = a->waited_us;
 }
 
-/* At the end of each window: whether most output waited for checkpoints in spite of all comparing.
- */
-static bool brings_nothing(struct automode *a, uint64_t now_us)
+/* Comparing costs even those packets time that agree; what does not agree waits twice. */
+static bool waits_longer(struct automode *a, uint64_t period_us, uint64_t now_us)
 {
-	uint64_t matched = a->matched - a->window_matched;
-	uint64_t committed = a->committed - a->window_committed;
+	uint64_t packets = a->packets - a->window_packets;
+	uint64_t waited_us = a->waited_us - a->window_waited_us;
+	bool over = now_us - a->window_at_us >= AUTO_WINDOW_US;
+	bool longer = packets && waited_us > packets * period_us;
 
-	if (now_us - a->window_at_us < AUTO_WINDOW_US)
+	if (forced_more_than(a, AUTO_MIN_FORCED - 1, now_us) && longer)
+		return true;
+	if (!over)
 		return false;
 	begin_window(a, now_us);
-	return committed && committed >= matched &&
-	       forced_more_than(a, AUTO_MIN_FORCED - 1, now_us);
+	return packets >= AUTO_MIN_PACKETS && longer;
 }
 
 /* What speaks against colo, NULL when nothing does. */
-static const char *objection(struct automode *a, uint64_t period_us, uint64_t hold_p50_us,
-			     uint64_t now_us)
+static const char *objection(struct automode *a, uint64_t period_us, uint64_t now_us)
 {
 	if (!period_us)
 		return NULL;
 	if (forced_more_than(a, MAX(AUTO_MIN_FORCED, AUTO_WINDOW_US / period_us), now_us))
 		return "more checkpoints were forced than periodic makes";
-	if (brings_nothing(a, now_us))
-		return "most packets waited for a checkpoint all the same";
-	if (now_us - a->since_us >= AUTO_SETTLE_US && hold_p50_us > period_us / 2)
-		return "packets waited longer for their match than for a periodic checkpoint";
+	if (waits_longer(a, period_us, now_us))
+		return "packets waited longer than for a checkpoint of periodic";
 	return NULL;
 }
 
@@ -81,7 +80,7 @@ static void change(struct automode *a, bool colo, const char *why, uint64_t now_
 	a->why = why;
 }
 
-bool automode_decide(struct automode *a, uint64_t period_us, uint64_t hold_p50_us, uint64_t now_us)
+bool automode_decide(struct automode *a, uint64_t period_us, uint64_t now_us)
 {
 	uint64_t lasted_us = now_us - a->since_us;
 	const char *why;
@@ -93,7 +92,7 @@ bool automode_decide(struct automode *a, uint64_t period_us, uint64_t hold_p50_u
 	}
 	if (lasted_us >= AUTO_TRIAL_US)
 		a->probe_us = AUTO_PROBE_MIN_US;
-	why = objection(a, period_us, hold_p50_us, now_us);
+	why = objection(a, period_us, now_us);
 	if (!why)
 		return true;
 	/* The first stretch of colo was no trial. */

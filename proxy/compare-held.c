@@ -180,8 +180,6 @@ static void let_out(struct compare *c, uint8_t nic, uint32_t id, uint64_t held_u
 	c->stats.released[cause]++;
 	if (cause == RELEASE_MATCH || cause == RELEASE_COMMIT)
 		quantile_add(&c->hold_us, held_us);
-	if (cause == RELEASE_MATCH)
-		quantile_add(&c->match_us, held_us);
 	c->ops.release(c->arg, nic, id, cause);
 }
 

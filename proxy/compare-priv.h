@@ -138,7 +138,7 @@ struct compare {
 	struct frag_chain *chains;
 
 	struct compare_stats stats;
-	struct quantile hold_us, match_us;
+	struct quantile hold_us;
 };
 
 /** struct ticket - what is released with a packet: one id, or the held fragments from @lead on */

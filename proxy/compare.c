@@ -236,8 +236,6 @@ static void new_generation(struct compare *c, enum compare_mode mode)
 	cmp_held_close(c);
 	cmp_frag_close(c);
 	c->gen++;
-	if (mode == COMPARE_MATCH && c->mode != mode)
-		c->match_us = (struct quantile){}; /* what comparing costs now, not the last time */
 	c->mode = mode;
 	c->asked = c->orphans = false;
 	c->told = 0;
@@ -335,9 +333,4 @@ void compare_get_stats(const struct compare *c, struct compare_stats *out)
 const struct quantile *compare_hold_us(const struct compare *c)
 {
 	return &c->hold_us;
-}
-
-const struct quantile *compare_match_us(const struct compare *c)
-{
-	return &c->match_us;
 }

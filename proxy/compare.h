@@ -127,10 +127,9 @@ uint64_t compare_tick(struct compare *c, uint64_t now_us);
 
 void compare_set_timeout(struct compare *c, uint64_t timeout_us);
 void compare_get_stats(const struct compare *c, struct compare_stats *out);
-const struct quantile *compare_hold_us(const struct compare *c);
 
-/** compare_match_us() - how long packets waited for their match, since the comparing began last. */
-const struct quantile *compare_match_us(const struct compare *c);
+/** compare_hold_us() - how long packets waited for their match or their checkpoint. */
+const struct quantile *compare_hold_us(const struct compare *c);
 
 /** struct compare_flow - one line of `colo-ctl flows` */
 struct compare_flow {

@@ -138,7 +138,6 @@ struct proxy {
 	struct netlink netlink;
 	struct rules rules;
 	bool rules_installed, rules_missing;
-	uint64_t match_p50_us, match_p50_at_us; /* see proxy_get_pace() */
 	int rules_watch_fd;
 	struct loop_src *rules_watch, *rules_timer;
 	uint64_t rules_restored_us;

@@ -31,7 +31,6 @@ void proxy_get_status(struct proxy *p, struct proxy_status *out)
 	pthread_mutex_lock(&p->lock);
 	compare_get_stats(p->compare, &out->compare);
 	quantile_view(compare_hold_us(p->compare), &out->hold_us);
-	quantile_view(compare_match_us(p->compare), &out->match_us);
 	out->netfilter = kind_name(p);
 	out->rules_missing = p->rules_missing;
 	out->side = sides[p->side];
@@ -52,24 +51,14 @@ void proxy_get_status(struct proxy *p, struct proxy_status *out)
 	pthread_mutex_unlock(&p->lock);
 }
 
-#define PACE_REFRESH_US (USEC_PER_SEC / 2)
-
-void proxy_get_pace(struct proxy *p, struct proxy_pace *out)
+void proxy_get_waits(struct proxy *p, uint64_t *packets, uint64_t *waited_us)
 {
-	uint64_t now = clock_now_us();
-	struct quantile_view waits;
-	struct compare_stats s;
+	const struct quantile *q;
 
 	pthread_mutex_lock(&p->lock);
-	compare_get_stats(p->compare, &s);
-	if (now - p->match_p50_at_us >= PACE_REFRESH_US) {
-		quantile_view(compare_match_us(p->compare), &waits);
-		p->match_p50_us = waits.p50;
-		p->match_p50_at_us = now;
-	}
-	*out = (struct proxy_pace){.matched = s.released[RELEASE_MATCH],
-				   .committed = s.released[RELEASE_COMMIT],
-				   .match_p50_us = p->match_p50_us};
+	q = compare_hold_us(p->compare);
+	*packets = q->count;
+	*waited_us = q->sum;
 	pthread_mutex_unlock(&p->lock);
 }
 

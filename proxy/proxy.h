@@ -122,7 +122,7 @@ struct proxy_nic_status {
 
 struct proxy_status {
 	struct compare_stats compare;
-	struct quantile_view hold_us, match_us;
+	struct quantile_view hold_us;
 	const char *netfilter; /* back end */
 	bool rules_missing;    /* others removed the rules, and they cannot be made again */
 	const char *side;      /* "silent", "pass", "primary", "secondary" */
@@ -134,14 +134,9 @@ struct proxy_status {
 
 void proxy_get_status(struct proxy *p, struct proxy_status *out);
 
-/** struct proxy_pace - what comparing is worth: packets released so far, and how long those waited
- * that matched, as known some half second ago. */
-struct proxy_pace {
-	uint64_t matched, committed, match_p50_us;
-};
-
-/** proxy_get_pace() - cheap enough for each checkpoint. */
-void proxy_get_pace(struct proxy *p, struct proxy_pace *out);
+/** proxy_get_waits() - packets released so far by a match or a checkpoint, and how long they waited
+ * for it, all together. Cheap enough for each checkpoint. */
+void proxy_get_waits(struct proxy *p, uint64_t *packets, uint64_t *waited_us);
 
 /** proxy_list_flows(), proxy_copy_mismatches() - snapshots; the caller's memory. */
 size_t proxy_list_flows(struct proxy *p, struct compare_flow *out, size_t max);

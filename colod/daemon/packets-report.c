@@ -41,7 +41,8 @@ static struct json_object *automatic(const struct daemon *d)
 	add_str(o, "now", a->colo ? "colo" : "periodic");
 	add_num(o, "window_ms", AUTO_WINDOW_US / USEC_PER_MSEC);
 	add_num(o, "min_forced", AUTO_MIN_FORCED);
-	add_num(o, "hold_limit_us", d->config->period_ms * USEC_PER_MSEC / 2);
+	add_num(o, "min_packets", AUTO_MIN_PACKETS);
+	add_num(o, "wait_limit_us", primary_output_period_us(d->primary));
 	add_num(o, "forced", a->forced);
 	add_num(o, "probe_ms", a->probe_us / USEC_PER_MSEC);
 	add_num(o, "switches", a->switches);

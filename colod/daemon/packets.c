@@ -253,7 +253,7 @@ bool daemon_packets_silence(struct daemon *d)
 bool daemon_runs_next(struct daemon *d)
 {
 	const struct config *c = d->config;
-	struct proxy_pace pace;
+	uint64_t packets, waited_us;
 
 	if (!d->proxy)
 		return c->run_secondary;
@@ -261,8 +261,7 @@ bool daemon_runs_next(struct daemon *d)
 		return true;
 	if (c->mode != CKPT_MODE_AUTO)
 		return false;
-	proxy_get_pace(d->proxy, &pace);
-	automode_released(&d->automode, pace.matched, pace.committed);
-	return automode_decide(&d->automode, primary_output_period_us(d->primary),
-			       pace.match_p50_us, clock_now_us());
+	proxy_get_waits(d->proxy, &packets, &waited_us);
+	automode_released(&d->automode, packets, waited_us);
+	return automode_decide(&d->automode, primary_output_period_us(d->primary), clock_now_us());
 }

@@ -18,8 +18,8 @@ static void it_begins_with_colo(void **state)
 	assert_true(a.colo);
 	assert_int_equal(a.switches, 0);
 	assert_string_equal(a.why, "");
-	assert_true(automode_decide(&a, 100 * MS, 0, START));
-	assert_true(automode_decide(&a, 100 * MS, 0, START + 3600 * SEC));
+	assert_true(automode_decide(&a, 100 * MS, START));
+	assert_true(automode_decide(&a, 100 * MS, START + 3600 * SEC));
 	assert_int_equal(a.switches, 0);
 }
 
@@ -29,25 +29,21 @@ static const struct {
 	uint64_t period_us;
 	unsigned forced;
 	uint64_t span_us;
-	uint64_t hold_us;
 	bool colo;
 } cases[] = {
-	{"as many as periodic makes", 100 * MS, 20, AUTO_WINDOW_US, 0, true},
-	{"one more", 100 * MS, 21, AUTO_WINDOW_US, 0, false},
-	{"one more, over a longer time", 100 * MS, 21, AUTO_WINDOW_US + 1, 0, true},
-	{"many, but slowly", 100 * MS, 2000, 2000 * SEC, 0, true},
-	{"a burst", 100 * MS, 21, 1 * MS, 0, false},
-	{"a long period, few forced", 10 * SEC, AUTO_MIN_FORCED, 1 * MS, 0, true},
-	{"a long period, one more", 10 * SEC, AUTO_MIN_FORCED + 1, 1 * MS, 0, false},
-	{"period of the window, one forced", AUTO_WINDOW_US, 1, 0, 0, true},
-	{"a short period", 10 * MS, 200, AUTO_WINDOW_US, 0, true},
-	{"a short period, one more", 10 * MS, 201, AUTO_WINDOW_US, 0, false},
-	{"the shortest period", 1 * MS, 2000, AUTO_WINDOW_US, 0, true},
-	{"the shortest period, one more", 1 * MS, 2001, AUTO_WINDOW_US, 0, false},
-	{"no period at all", 0, 5000, 1 * SEC, 1 * SEC, true},
-	{"waits of half the period", 100 * MS, 0, 0, 50 * MS, true},
-	{"waits of more", 100 * MS, 0, 0, 50 * MS + 1, false},
-	{"waits of half a short period", 1 * MS, 0, 0, 500, true},
+	{"as many as periodic makes", 100 * MS, 20, AUTO_WINDOW_US, true},
+	{"one more", 100 * MS, 21, AUTO_WINDOW_US, false},
+	{"one more, over a longer time", 100 * MS, 21, AUTO_WINDOW_US + 1, true},
+	{"many, but slowly", 100 * MS, 2000, 2000 * SEC, true},
+	{"a burst", 100 * MS, 21, 1 * MS, false},
+	{"a long period, few forced", 10 * SEC, AUTO_MIN_FORCED, 1 * MS, true},
+	{"a long period, one more", 10 * SEC, AUTO_MIN_FORCED + 1, 1 * MS, false},
+	{"period of the window, one forced", AUTO_WINDOW_US, 1, 0, true},
+	{"a short period", 10 * MS, 200, AUTO_WINDOW_US, true},
+	{"a short period, one more", 10 * MS, 201, AUTO_WINDOW_US, false},
+	{"the shortest period", 1 * MS, 2000, AUTO_WINDOW_US, true},
+	{"the shortest period, one more", 1 * MS, 2001, AUTO_WINDOW_US, false},
+	{"no period at all", 0, 5000, 1 * SEC, true},
 };
 
 static void colo_ends_when_it_costs_more_than_periodic(void **state)
@@ -64,7 +60,7 @@ static void colo_ends_when_it_costs_more_than_periodic(void **state)
 						    ? begin
 						    : begin + cases[i].span_us * k /
 								      (cases[i].forced - 1));
-		colo = automode_decide(&a, cases[i].period_us, cases[i].hold_us, end);
+		colo = automode_decide(&a, cases[i].period_us, end);
 		if (colo != cases[i].colo)
 			fail_msg("%s", cases[i].name);
 		assert_int_equal(a.colo, colo);
@@ -82,17 +78,71 @@ static void a_clock_that_has_just_begun_counts_nothing_that_was_not(void **state
 	automode_init(&a, 0);
 	for (int i = 0; i < 20; i++)
 		automode_forced(&a, 1);
-	assert_true(automode_decide(&a, 100 * MS, 0, 1));
+	assert_true(automode_decide(&a, 100 * MS, 1));
 }
 
-static void waits_say_nothing_until_colo_has_settled(void **state)
+/* In the first window, decided at its end or, with enough forced checkpoints, at once. */
+static void long_waits_end_colo(void **state)
+{
+	static const struct {
+		const char *name;
+		uint64_t packets, waited_us;
+		unsigned forced;
+		bool at_once, in_the_end; /* colo */
+	} kinds[] = {
+		{"nothing waited", 0, 0, 0, true, true},
+		{"as long as in periodic", 1000, 1000 * 10 * MS, 0, true, true},
+		{"longer", 1000, 1000 * 10 * MS + 1, 0, true, false},
+		{"longer, too few packets", AUTO_MIN_PACKETS - 1, SEC, 0, true, true},
+		{"longer, enough packets", AUTO_MIN_PACKETS, SEC, 0, true, false},
+		{"longer, too few forced", 10, SEC, AUTO_MIN_FORCED - 1, true, true},
+		{"longer, forced often enough", 10, SEC, AUTO_MIN_FORCED, false, false},
+		{"forced often, most agree", 1000, SEC, AUTO_MIN_FORCED, true, true},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
+		uint64_t end = START + AUTO_WINDOW_US;
+		struct automode a;
+
+		automode_init(&a, START);
+		for (unsigned f = 0; f < kinds[i].forced; f++)
+			automode_forced(&a, START + 1);
+		automode_released(&a, kinds[i].packets, kinds[i].waited_us);
+		if (automode_decide(&a, 10 * MS, end - 1) != kinds[i].at_once)
+			fail_msg("%s, at once", kinds[i].name);
+		if (a.colo && automode_decide(&a, 10 * MS, end) != kinds[i].in_the_end)
+			fail_msg("%s, in the end", kinds[i].name);
+	}
+}
+
+static void waits_of_one_window_are_not_counted_in_the_next(void **state)
 {
 	struct automode a;
 
 	(void)state;
 	automode_init(&a, START);
-	assert_true(automode_decide(&a, 100 * MS, 1 * SEC, START + AUTO_SETTLE_US - 1));
-	assert_false(automode_decide(&a, 100 * MS, 1 * SEC, START + AUTO_SETTLE_US));
+	automode_released(&a, 1000, 1000 * MS);
+	assert_true(automode_decide(&a, 10 * MS, START + AUTO_WINDOW_US));
+	automode_released(&a, 1000 + 100, 1000 * MS + 100 * 11 * MS);
+	assert_true(automode_decide(&a, 10 * MS, START + 2 * AUTO_WINDOW_US - 1));
+	assert_false(automode_decide(&a, 10 * MS, START + 2 * AUTO_WINDOW_US));
+}
+
+static void what_waited_in_periodic_is_not_held_against_colo(void **state)
+{
+	uint64_t now = START + AUTO_PROBE_MIN_US;
+	struct automode a;
+
+	(void)state;
+	automode_init(&a, START);
+	for (int i = 0; i < 21; i++)
+		automode_forced(&a, START);
+	assert_false(automode_decide(&a, 100 * MS, START));
+	automode_released(&a, 1000, 1000 * SEC);
+	assert_true(automode_decide(&a, 100 * MS, now));
+	automode_released(&a, 2000, 1000 * SEC + 1000 * MS);
+	assert_true(automode_decide(&a, 100 * MS, now + AUTO_WINDOW_US));
 }
 
 /* Make it give colo up at @now_us. */
@@ -100,15 +150,15 @@ static void give_up(struct automode *a, uint64_t now_us)
 {
 	for (int i = 0; i < 21; i++)
 		automode_forced(a, now_us);
-	assert_false(automode_decide(a, 100 * MS, 0, now_us));
+	assert_false(automode_decide(a, 100 * MS, now_us));
 	assert_int_equal(a->since_us, now_us);
 }
 
 /* It tries again at that time and not before. */
 static void assert_away_until(struct automode *a, uint64_t until_us)
 {
-	assert_false(automode_decide(a, 100 * MS, 0, until_us - 1));
-	assert_true(automode_decide(a, 100 * MS, 0, until_us));
+	assert_false(automode_decide(a, 100 * MS, until_us - 1));
+	assert_true(automode_decide(a, 100 * MS, until_us));
 }
 
 static void time_away_doubles_up_to_a_maximum(void **state)
@@ -143,9 +193,9 @@ static void a_trial_that_lasts_makes_probing_start_anew(void **state)
 		assert_away_until(&a, now);
 	}
 	assert_int_equal(a.probe_us, 8 * AUTO_PROBE_MIN_US);
-	assert_true(automode_decide(&a, 100 * MS, 0, now + AUTO_TRIAL_US - 1));
+	assert_true(automode_decide(&a, 100 * MS, now + AUTO_TRIAL_US - 1));
 	assert_int_equal(a.probe_us, 8 * AUTO_PROBE_MIN_US);
-	assert_true(automode_decide(&a, 100 * MS, 0, now + AUTO_TRIAL_US));
+	assert_true(automode_decide(&a, 100 * MS, now + AUTO_TRIAL_US));
 	assert_int_equal(a.probe_us, AUTO_PROBE_MIN_US);
 	now += AUTO_TRIAL_US + 1;
 	give_up(&a, now);
@@ -182,9 +232,9 @@ static void what_was_forced_before_a_trial_does_not_count(void **state)
 	assert_away_until(&a, now);
 	for (int i = 0; i < 20; i++)
 		automode_forced(&a, now + 1);
-	assert_true(automode_decide(&a, 100 * MS, 0, now + 2));
+	assert_true(automode_decide(&a, 100 * MS, now + 2));
 	automode_forced(&a, now + 3);
-	assert_false(automode_decide(&a, 100 * MS, 0, now + 4));
+	assert_false(automode_decide(&a, 100 * MS, now + 4));
 }
 
 static void periodic_heeds_only_the_clock(void **state)
@@ -194,35 +244,8 @@ static void periodic_heeds_only_the_clock(void **state)
 	(void)state;
 	automode_init(&a, START);
 	give_up(&a, START);
-	assert_false(automode_decide(&a, 0, 0, START + AUTO_PROBE_MIN_US - 1));
-	assert_true(automode_decide(&a, 100 * MS, 10 * SEC, START + AUTO_PROBE_MIN_US));
-}
-
-static void output_that_waits_for_checkpoints_anyway_ends_colo(void **state)
-{
-	static const struct {
-		uint64_t matched, committed;
-		unsigned forced;
-		bool colo;
-	} kinds[] = {
-		{1000, 10, AUTO_MIN_FORCED, true},
-		{10, 1000, AUTO_MIN_FORCED - 1, true}, /* they belong to quiet periods */
-		{10, 1000, AUTO_MIN_FORCED, false},
-		{0, 50, AUTO_MIN_FORCED, false},
-	};
-
-	(void)state;
-	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
-		struct automode a;
-
-		automode_init(&a, START);
-		for (unsigned f = 0; f < kinds[i].forced; f++)
-			automode_forced(&a, START + SEC);
-		automode_released(&a, kinds[i].matched, kinds[i].committed);
-		assert_true(automode_decide(&a, 100 * MS, 0, START + AUTO_WINDOW_US - 1));
-		assert_int_equal(automode_decide(&a, 100 * MS, 0, START + AUTO_WINDOW_US),
-				 kinds[i].colo);
-	}
+	assert_false(automode_decide(&a, 0, START + AUTO_PROBE_MIN_US - 1));
+	assert_true(automode_decide(&a, 100 * MS, START + AUTO_PROBE_MIN_US));
 }
 
 int main(void)
@@ -231,13 +254,14 @@ int main(void)
 		cmocka_unit_test(it_begins_with_colo),
 		cmocka_unit_test(colo_ends_when_it_costs_more_than_periodic),
 		cmocka_unit_test(a_clock_that_has_just_begun_counts_nothing_that_was_not),
-		cmocka_unit_test(waits_say_nothing_until_colo_has_settled),
+		cmocka_unit_test(long_waits_end_colo),
+		cmocka_unit_test(waits_of_one_window_are_not_counted_in_the_next),
+		cmocka_unit_test(what_waited_in_periodic_is_not_held_against_colo),
 		cmocka_unit_test(time_away_doubles_up_to_a_maximum),
 		cmocka_unit_test(a_trial_that_lasts_makes_probing_start_anew),
 		cmocka_unit_test(a_trial_may_end_at_its_last_decision),
 		cmocka_unit_test(what_was_forced_before_a_trial_does_not_count),
 		cmocka_unit_test(periodic_heeds_only_the_clock),
-		cmocka_unit_test(output_that_waits_for_checkpoints_anyway_ends_colo),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
