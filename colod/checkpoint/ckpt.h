@@ -45,7 +45,7 @@ struct ckpt_stats {
 	struct quantile commit_us;   /* trigger to RECEIVED */
 	struct quantile dirty_pages; /* distinct pages of an epoch */
 	struct quantile last_pages;  /* pages copied while the guest stood still */
-	struct quantile load_us;     /* secondary: RECEIVED to LOADED */
+	struct quantile load_us;     /* secondary: QEMU loads the devices */
 	struct quantile devices_bytes;
 	uint64_t checkpoints[CKPT_TRIGGER_COUNT];
 	uint64_t failed_checkpoints;

@@ -234,24 +234,26 @@ void primary_expedite(struct primary *p)
 	primary_schedule(p);
 }
 
-/* Between pauses for waiting output the guest runs for so many of them. */
-#define REST_PAUSES 2ull
+/* For how long the guest runs between two checkpoints for waiting output. */
+static uint64_t rest_us(const struct primary *p)
+{
+	const struct config *c = p->env->config;
+	uint64_t rest = p->usual_pause_us * (100 - c->pause_percent) / c->pause_percent;
+
+	return MIN(rest, c->hold_ms * USEC_PER_MSEC);
+}
 
 static uint64_t output_due_us(const struct primary *p)
 {
-	uint64_t rested = p->resumed_at_us + REST_PAUSES * p->usual_pause_us;
-	uint64_t latest = p->waiting_since_us + p->env->config->hold_ms * USEC_PER_MSEC;
-
-	return MIN(MAX(p->waiting_since_us, rested), latest);
+	return MAX(p->waiting_since_us, p->resumed_at_us + rest_us(p));
 }
 
 uint64_t primary_output_period_us(const struct primary *p)
 {
 	const struct config *c = p->env->config;
-	uint64_t rest_us = MIN(REST_PAUSES * p->usual_pause_us, c->hold_ms * USEC_PER_MSEC);
 
 	/* However short the period is, checkpoints do not overlap. */
-	return MAX(MIN(c->period_ms * USEC_PER_MSEC, rest_us + p->usual_commit_us),
+	return MAX(MIN(c->period_ms * USEC_PER_MSEC, rest_us(p) + p->usual_commit_us),
 		   p->usual_commit_us);
 }
 

@@ -100,7 +100,7 @@ struct primary {
 	uint64_t devices_bytes;
 	uint64_t begun_at_us, stop_at_us, stopped_at_us, cont_at_us;
 	struct wire_msg verify_result;
-	uint64_t resumed_at_us;    /* the end of the last pause */
+	uint64_t resumed_at_us; /* the end of the last pause */
 	uint64_t usual_pause_us, usual_commit_us;
 	uint64_t waiting_since_us; /* output of the epoch waits for its checkpoint; 0: none */
 	unsigned failures_in_a_row;

@@ -68,7 +68,7 @@ void primary_switch(struct primary *p);
 
 /**
  * primary_expedite() - output waits for the next checkpoint: begin it at once, or as soon as
- * checkpoints for waiting output leave the guest two thirds of its time, at the latest in hold_ms.
+ * pauses take no more than pause_percent of the guest's time, at the latest in hold_ms.
  */
 void primary_expedite(struct primary *p);
 

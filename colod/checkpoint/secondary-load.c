@@ -10,6 +10,14 @@
 
 #define CALL_TIMEOUT_MS 30000
 
+/*
+ * A guest that stands still needs its devices only when it goes live, and QEMU takes longer to load
+ * them than all the rest of a checkpoint. So a load waits a moment for the next NEW, which makes it
+ * needless; but a state that cannot be loaded must not come to light only in a failover.
+ */
+#define LOAD_LATER_US (10 * USEC_PER_MSEC)
+#define LOAD_MAX_US   (1 * USEC_PER_SEC)
+
 /* ---- worker ---- */
 
 static int setup_full(struct secondary *s, struct apply_job *j)
@@ -85,9 +93,16 @@ void secondary_after_load(struct secondary *s)
 {
 	bool announce = !s->announced;
 
+	if (s->load_waits) {
+		s->phase = SECONDARY_OPEN;
+		loop_timer_arm(s->load_timer, LOAD_LATER_US);
+		secondary_step(s);
+		return;
+	}
 	s->announced = true;
 	s->loaded = s->committed;
-	quantile_add(&s->env->stats->load_us, clock_now_us() - s->committed_at_us);
+	s->loaded_at_us = clock_now_us();
+	quantile_add(&s->env->stats->load_us, s->loaded_at_us - s->load_at_us);
 	ckpt_send(s->env, WIRE_LOADED, s->loaded, 0);
 	if (is_to_run(s)) {
 		s->phase = SECONDARY_RUN;
@@ -136,12 +151,32 @@ static void start_load(struct secondary *s)
 			      .arg = s};
 	char job_id[32];
 
+	s->load_waits = false;
+	s->load_at_us = clock_now_us();
 	snprintf(job_id, sizeof(job_id), "colod-load-%" PRIu64, ++s->load_count);
 	cmd.args = load_args(job_id);
 	s->phase = SECONDARY_LOAD;
 	s->calls++;
 	if (qmp_loop_run_job(s->env->guest->qmp, &cmd))
 		on_load(s, &gone);
+}
+
+static bool load_can_wait(const struct secondary *s)
+{
+	return !(s->flags & (WIRE_EPOCH_RUN | WIRE_EPOCH_SWITCH)) && s->announced && !s->go_live &&
+	       clock_now_us() - s->loaded_at_us < LOAD_MAX_US;
+}
+
+void secondary_on_load_timer(void *arg)
+{
+	struct secondary *s = arg;
+
+	if (!s->load_waits)
+		return;
+	if (s->phase == SECONDARY_OPEN && (s->new_epoch == s->committed || s->link_lost))
+		start_load(s);
+	else
+		loop_timer_arm(s->load_timer, LOAD_LATER_US);
 }
 
 static void applied(struct secondary *s)
@@ -160,7 +195,13 @@ static void applied(struct secondary *s)
 	 * no further. */
 	if (!(s->flags & WIRE_EPOCH_SWITCH) && s->rx.running)
 		rx_continue(&s->rx);
-	start_load(s);
+	if (!load_can_wait(s)) {
+		start_load(s);
+		return;
+	}
+	s->load_waits = true;
+	s->phase = SECONDARY_PACKETS;
+	secondary_packets_loaded(s, false);
 }
 
 static void set_up(struct secondary *s)
@@ -217,8 +258,7 @@ static void commit(struct secondary *s)
 {
 	s->staged = false;
 	s->committed = s->new_epoch;
-	s->committed_at_us = clock_now_us();
-	s->env->stats->last_commit_at_us = s->committed_at_us;
+	s->env->stats->last_commit_at_us = clock_now_us();
 	quantile_add(&s->env->stats->dirty_pages, s->replica.stage.used);
 	ckpt_send(s->env, WIRE_RECEIVED, s->committed, 0);
 	s->phase = SECONDARY_APPLY;
@@ -255,6 +295,10 @@ void secondary_step(struct secondary *s)
 	if (s->phase != SECONDARY_OPEN)
 		return;
 	if (s->go_live && !s->shut_down) {
+		if (s->load_waits) {
+			start_load(s);
+			return;
+		}
 		rx_stop(&s->rx);
 		s->staged = false;
 		s->phase = SECONDARY_JOIN;

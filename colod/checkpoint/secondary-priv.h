@@ -60,10 +60,12 @@ struct secondary {
 	bool packets_stopped; /* the proxy knows of the last NEW */
 	bool staged;          /* an epoch stands complete in the stage */
 	uint32_t staged_flags;
-	uint32_t flags; /* of the committed epoch */
-	bool announced; /* SYNCED was raised */
-	uint64_t committed_at_us;
-	uint64_t marked; /* last epoch whose packets are all known */
+	uint32_t flags;  /* of the committed epoch */
+	bool announced;  /* SYNCED was raised */
+	bool load_waits; /* the devices of the committed epoch are not loaded yet */
+	struct loop_src *load_timer;
+	uint64_t load_at_us, loaded_at_us; /* the last load */
+	uint64_t marked;                   /* last epoch whose packets are all known */
 	struct proxy_call stopped_call, committed_call, loaded_call, take_call;
 	uint64_t stopped_session, loaded_session, take_session;
 	unsigned calls, stale_calls;
@@ -87,6 +89,7 @@ void secondary_submit(struct secondary *s, enum apply_work work);
 /* The one place that decides what to do when nothing is under way. */
 void secondary_step(struct secondary *s);
 void secondary_after_load(struct secondary *s);
+void secondary_on_load_timer(void *arg);
 void secondary_run_live(struct secondary *s);
 
 /* secondary-packets.c: orders to the proxy */
@@ -95,7 +98,7 @@ void secondary_packets_init(struct secondary *s);
 void secondary_packets_stopped(struct secondary *s);
 void secondary_packets_committed(struct secondary *s);
 
-/* secondary_after_load() or secondary_run_live() follows, at once without a proxy. */
+/* Of an epoch whose load waits, too. secondary_after_load() or secondary_run_live() follows, at once without a proxy. */
 void secondary_packets_loaded(struct secondary *s, bool runs);
 void secondary_packets_take_over(struct secondary *s);
 bool secondary_packets_known(const struct secondary *s, uint64_t epoch);

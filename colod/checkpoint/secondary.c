@@ -189,6 +189,8 @@ int secondary_new(struct secondary **out, const struct ckpt_env *env, struct err
 	if (!r)
 		r = rx_init(&s->rx, env, &s->replica, on_report, s, e);
 	if (!r)
+		r = loop_add_timer(env->loop, &s->load_timer, secondary_on_load_timer, s);
+	if (!r)
 		r = worker_start(&s->worker, env->loop, "colod-apply", e);
 	if (r) {
 		secondary_free(s);
@@ -205,6 +207,7 @@ void secondary_free(struct secondary *s)
 	if (s->rx.hash)
 		rx_destroy(&s->rx);
 	worker_stop(s->worker);
+	loop_src_free(&s->load_timer);
 	close_fd(&s->bulk_fd);
 	apply_destroy(&s->replica);
 	bitmap_destroy(&s->own);
@@ -222,6 +225,7 @@ void secondary_start(struct secondary *s, int bulk_fd, uint64_t epoch, bool full
 	s->announced = !full;
 	s->flags = s->staged_flags = 0;
 	s->running = s->go_live = s->link_lost = s->suspended = s->staged = s->shut_down = false;
+	s->load_waits = false;
 	secondary_submit(s, full ? APPLY_SETUP_FULL : APPLY_SETUP_SWAPPED);
 }
 
@@ -236,7 +240,7 @@ static void end_session(struct secondary *s)
 	s->session++;
 	s->phase = SECONDARY_OFF;
 	close_fd(&s->bulk_fd);
-	s->go_live = s->staged = false;
+	s->go_live = s->staged = s->load_waits = false;
 }
 
 static void on_stopped_for_good(void *arg, const struct qmp_reply *r)

@@ -77,6 +77,8 @@ static const struct config_key keys[] = {
 	 .min = 100, .max = 600000, .accepts = "100 to 600000 (milliseconds)"},
 	{"hold_ms", value_uint32, FIELD(hold_ms), KEY_RUNTIME, .def = "20", .max = 60000,
 	 .accepts = "0 to 60000 (milliseconds)"},
+	{"pause_percent", value_uint32, FIELD(pause_percent), KEY_RUNTIME, .def = "50", .min = 1,
+	 .max = 90, .accepts = "1 to 90 (percent)"},
 	{"compare_timeout_ms", value_uint32, FIELD(compare_timeout_ms), KEY_RUNTIME, .def = "200",
 	 .min = 1, .max = 60000, .accepts = "1 to 60000 (milliseconds)"},
 	{"max_held_packets", value_uint32, FIELD(max_held_packets), .def = "20000", .min = 64,

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SILENCE_MS    200
-#define LEAVE_MS      700
+#define SILENCE_MS 200
+#define LEAVE_MS   700
 
 int daemon_taps_open(struct daemon *d, struct err *e)
 {

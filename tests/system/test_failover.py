@@ -7,6 +7,7 @@ import pytest
 
 from pair import Guest
 from processes import alive
+from waiting import wait_for
 
 # Back-to-back checkpoints: most kills land in the middle of one.
 CONFIG = {"period_ms": 0, "peer_timeout_ms": 500}
@@ -74,6 +75,27 @@ def trials(make_pair, count, act):
 @pytest.mark.core
 def test_the_guest_survives_the_death_of_the_primarys_qemu(make_pair, rng, scale):
     trials(make_pair, scale(20, 2), lambda pair: lose_primary(pair, rng, kill_qemu))
+
+
+def loads(node):
+    return node.status()["load_us"]["count"]
+
+
+def test_devices_that_were_not_loaded_yet_are_loaded_in_a_failover(make_pair, rng):
+    """Back to back nearly every checkpoint comes before the one before it is loaded."""
+    pair = make_pair(guest=LOAD, **CONFIG).start()
+    epoch, loaded = pair.a.status()["epoch"], loads(pair.b)
+    pair.a.wait_epoch(epoch + 100)
+    assert loads(pair.b) - loaded < 50
+    lose_primary(pair, rng, kill_qemu)
+
+
+def test_the_last_checkpoint_is_loaded_when_none_follows(make_pair):
+    pair = make_pair(guest=LOAD, mode="on-demand").start()
+    for _ in range(3):
+        loaded = loads(pair.b)
+        pair.a.ctl("checkpoint")
+        wait_for("the devices being loaded", lambda n=loaded: loads(pair.b) == n + 1)
 
 
 @pytest.mark.parametrize("blow", [kill_colod, cut_cable, remove_cable])

@@ -70,6 +70,8 @@ static void required_keys_alone_give_the_documented_defaults(void **state)
 	assert_int_equal(c.bypass_count, 0);
 	assert_int_equal(c.netfilter, NETFILTER_AUTO);
 	assert_int_equal(c.colo_period_ms, 5000);
+	assert_int_equal(c.hold_ms, 20);
+	assert_int_equal(c.pause_percent, 50);
 	assert_int_equal(c.compare_timeout_ms, 200);
 	assert_int_equal(c.max_held_packets, 20000);
 	assert_int_equal(c.max_held_bytes, 64 * MIB);
@@ -91,6 +93,7 @@ static void every_key_can_be_set(void **state)
 		      "bandwidth=100M\npeer_timeout_ms=600000\nruntime_dir=/tmp/x\nsocket=/tmp/s\n"
 		      "control_group=adm\nlog_level=debug\nscan_threads=16\n"
 		      "netfilter=iptables\ncolo_period_ms=100\ncompare_timeout_ms=60000\n"
+		      "hold_ms=60000\npause_percent=90\n"
 		      "max_held_packets=64\nmax_held_bytes=1M\nmax_flows=1000000\n"
 		      "max_half_open=16\nsolo=forbid\nannounce_count=1\n"
 		      "nic = tap=t0 mac=52:54:00:00:00:01\nbypass = release proto 47\n");
@@ -115,6 +118,8 @@ static void every_key_can_be_set(void **state)
 	assert_int_equal(c.scan_threads, 16);
 	assert_int_equal(c.netfilter, NETFILTER_IPTABLES);
 	assert_int_equal(c.colo_period_ms, 100);
+	assert_int_equal(c.hold_ms, 60000);
+	assert_int_equal(c.pause_percent, 90);
 	assert_int_equal(c.compare_timeout_ms, 60000);
 	assert_int_equal(c.max_held_packets, 64);
 	assert_int_equal(c.max_held_bytes, MIB);
