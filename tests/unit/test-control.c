@@ -134,21 +134,27 @@ static void send_text(int fd, const char *text)
 /* One line without its newline; the caller frees it. NULL at end of file. */
 static char *read_line(int fd)
 {
-	char *line = NULL;
+	char *line = NULL, *end;
 	size_t cap = 0, len = 0;
 
 	for (;;) {
-		if (len + 1 >= cap)
+		ssize_t n;
+
+		if (len == cap)
 			line = realloc(line, cap = cap ? cap * 2 : 256);
-		if (io_read_full(fd, line + len, 1)) {
+		n = recv(fd, line + len, cap - len, MSG_PEEK);
+		end = n > 0 ? memchr(line + len, '\n', (size_t)n) : NULL;
+		if (end)
+			n = end + 1 - (line + len);
+		if (n <= 0 || io_read_full(fd, line + len, (size_t)n)) {
 			free(line);
 			return NULL;
 		}
-		if (line[len] == '\n') {
-			line[len] = 0;
+		if (end) {
+			*end = 0;
 			return line;
 		}
-		len++;
+		len += (size_t)n;
 	}
 }
 
