@@ -13,10 +13,19 @@ static uint32_t held_of(const struct compare *c, const struct flow *f)
 	return f->gen == c->gen ? f->held_count : 0;
 }
 
+/* Its next packets show where it is, as those of a connection that was not known. */
+static void forget_stream(struct flow *f)
+{
+	f->has_p_end = f->has_p_ack = f->p_syn = false;
+	f->p_rst = f->p_fin = f->peer_rst = f->peer_fin = false;
+}
+
 void cmp_flow_sync(struct compare *c, struct flow *f)
 {
 	if (f->gen == c->gen)
 		return;
+	if (f->gen < c->trusted_gen)
+		forget_stream(f);
 	f->gen = c->gen;
 	list_init(&f->held);
 	list_init(&f->p);

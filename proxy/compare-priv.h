@@ -118,7 +118,8 @@ struct compare {
 	uint64_t now_us, gen;
 	enum compare_mode mode;
 	uint64_t closed_epoch, committed_us;
-	bool commit_pending, asked, dropping;
+	uint64_t trusted_gen; /* what flows know from before is not to be relied on */
+	bool commit_pending, asked, dropping, unseen;
 	bool orphans;  /* packets without a flow: new flows of this epoch may be theirs */
 	uint32_t told; /* BIT(mismatch_reason) of those that are told once in an epoch */
 

@@ -236,6 +236,9 @@ static void new_generation(struct compare *c, enum compare_mode mode)
 	cmp_held_close(c);
 	cmp_frag_close(c);
 	c->gen++;
+	if (c->unseen)
+		c->trusted_gen = c->gen;
+	c->unseen = false;
 	c->mode = mode;
 	c->asked = c->orphans = false;
 	c->told = 0;
@@ -290,12 +293,18 @@ void compare_drop_all(struct compare *c)
 	new_generation(c, COMPARE_PASS);
 	c->commit_pending = false;
 	c->dropping = true;
+	compare_unseen(c); /* for however long another carries on */
 	cmp_drop_list(c, &c->closed);
 }
 
 void compare_undrop(struct compare *c)
 {
 	c->dropping = false;
+}
+
+void compare_unseen(struct compare *c)
+{
+	c->unseen = true;
 }
 
 void compare_lost(struct compare *c, const char *what, uint64_t now_us)

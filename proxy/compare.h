@@ -118,6 +118,13 @@ void compare_drop_all(struct compare *c);
  */
 void compare_undrop(struct compare *c);
 
+/**
+ * compare_unseen() - some of what the guest sends does not come here: from the next epoch on it is
+ * not known how far its connections are. Unlike packets that are lost, these may have moved a
+ * stream by any number of bytes, or be another connection with the same ports.
+ */
+void compare_unseen(struct compare *c);
+
 /** compare_lost() - the kernel lost packets of one side (ENOBUFS, drops): ask for a checkpoint. */
 void compare_lost(struct compare *c, const char *what, uint64_t now_us);
 

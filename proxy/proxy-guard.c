@@ -46,6 +46,7 @@ static void tell_restored(struct proxy *p, const struct err *why)
 /* What slipped by is in no epoch; only with a checkpoint do both sides agree again. */
 static void force_checkpoint(struct proxy *p)
 {
+	compare_unseen(p->compare);
 	if (p->side == SIDE_PRIMARY)
 		compare_lost(p->compare, "the packet filter rules were removed", clock_now_us());
 }

@@ -153,6 +153,8 @@ static void on_housekeeping(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	proxy_housekeeping(p);
+	if (p->rules.mode[0] == RULES_OFF) /* of all NICs alike */
+		compare_unseen(p->compare);
 	proxy_settle(p);
 	pthread_mutex_unlock(&p->lock);
 	loop_timer_arm(p->housekeeping, HOUSEKEEPING_US);

@@ -142,6 +142,54 @@ static void streams_are_followed_while_nobody_protects(void **state)
 	rig_free(r);
 }
 
+/* Port numbers come again, and 2 GB more make old numbers of new ones. */
+static void streams_that_went_on_unseen_are_not_taken_for_matched(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_PASS);
+
+	(void)state;
+	rig_tcp(r, TCP_ACK, 5000, 9000, 5000, 50);
+	rig_primary(r, 1);
+	compare_unseen(r->c);
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_saw(r, "1s");
+	rig_tcp(r, TCP_ACK, 100, 7, 100, 50); /* all its numbers are below */
+	rig_primary(r, 2);
+	rig_saw(r, "");
+	rig_tcp(r, TCP_ACK, 100, 7, 100, 50);
+	rig_secondary(r);
+	rig_saw(r, "2");
+	rig_tcp(r, TCP_RST, 150, 0, 100, 0);
+	rig_primary(r, 3);
+	rig_saw(r, "");
+	rig_free(r);
+}
+
+static void what_another_host_carried_on_is_not_known_any_more(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+
+	(void)state;
+	rig_tcp(r, TCP_RST, 5000, 0, 5000, 0);
+	rig_primary(r, 1);
+	compare_drop_all(r->c);
+	rig_saw(r, "1x");
+	compare_pass_all(r->c, r->now);
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_tcp(r, TCP_RST, 100, 0, 100, 0);
+	rig_primary(r, 2);
+	rig_saw(r, "");
+	rig_close(r, COMPARE_MATCH); /* from here on it is */
+	rig_commit(r);
+	rig_saw(r, "2c");
+	rig_tcp(r, TCP_RST, 100, 0, 100, 0);
+	rig_primary(r, 3);
+	rig_saw(r, "3");
+	rig_free(r);
+}
+
 static void when_nobody_protects_any_more_all_goes(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_MATCH);
@@ -363,6 +411,8 @@ int main(void)
 		cmocka_unit_test(what_the_secondary_sent_before_the_checkpoint_is_forgotten),
 		cmocka_unit_test(streams_are_followed_while_they_are_not_compared),
 		cmocka_unit_test(streams_are_followed_while_nobody_protects),
+		cmocka_unit_test(streams_that_went_on_unseen_are_not_taken_for_matched),
+		cmocka_unit_test(what_another_host_carried_on_is_not_known_any_more),
 		cmocka_unit_test(when_nobody_protects_any_more_all_goes),
 		cmocka_unit_test(the_last_checkpoint_before_protection_ends_is_waited_for),
 		cmocka_unit_test(a_silenced_guest_stays_silent),
