@@ -313,26 +313,33 @@ int netlink_set_up(struct netlink *n, const struct netlink_link *l, bool up, str
 	return r ? err_prefix(e, "cannot set %s %s", l->name, up ? "up" : "down") : 0;
 }
 
-static int set_master(struct netlink *n, int index, int master, struct err *e)
+static int set_u32(struct netlink *n, int index, int attribute, uint32_t value, struct err *e)
 {
 	automsg struct nl_msg *m = link_msg(RTM_SETLINK, AF_UNSPEC, index, 0, 0);
 
-	if (!m || nla_put_u32(m, IFLA_MASTER, (uint32_t)master))
+	if (!m || nla_put_u32(m, attribute, value))
 		return err_errno(e, ENOMEM, "netlink message");
 	return talk(n, m, NULL, e);
+}
+
+int netlink_set_mtu(struct netlink *n, const struct netlink_link *l, uint32_t mtu, struct err *e)
+{
+	int r = set_u32(n, l->index, IFLA_MTU, mtu, e);
+
+	return r ? err_prefix(e, "cannot set the MTU of %s to %u", l->name, mtu) : 0;
 }
 
 int netlink_enslave(struct netlink *n, const struct netlink_link *l,
 		    const struct netlink_link *bridge, struct err *e)
 {
-	int r = set_master(n, l->index, bridge->index, e);
+	int r = set_u32(n, l->index, IFLA_MASTER, (uint32_t)bridge->index, e);
 
 	return r ? err_prefix(e, "cannot put %s into bridge %s", l->name, bridge->name) : 0;
 }
 
 int netlink_release(struct netlink *n, const struct netlink_link *l, struct err *e)
 {
-	int r = set_master(n, l->index, 0, e);
+	int r = set_u32(n, l->index, IFLA_MASTER, 0, e);
 
 	return r ? err_prefix(e, "cannot take %s out of its bridge", l->name) : 0;
 }

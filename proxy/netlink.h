@@ -71,6 +71,10 @@ int netlink_enslave(struct netlink *n, const struct netlink_link *l,
 		    const struct netlink_link *bridge, struct err *e);
 int netlink_release(struct netlink *n, const struct netlink_link *l, struct err *e);
 
+/** netlink_set_mtu() - let frames of @mtu bytes and their Ethernet header through; a bridge follows
+ * the smallest of its ports, unless its own was set. */
+int netlink_set_mtu(struct netlink *n, const struct netlink_link *l, uint32_t mtu, struct err *e);
+
 /**
  * netlink_set_port_state() - silence a bridge port at once, or let it speak again: 7 us, waiting
  * for nothing. -EBUSY when the kernel itself runs STP on the bridge.

@@ -230,12 +230,25 @@ void ports_filter(struct proxy *p, bool on)
 
 /* ---- bridges ---- */
 
+/* A bridge takes the smallest MTU of its ports (br_mtu_auto_adjust()): one that has grown since the
+ * start must not shrink again when the guest comes. */
+static void keep_mtu(struct proxy *p, struct port *o)
+{
+	struct netlink_link now;
+
+	if (!netlink_get_index(&p->netlink, o->bridge.index, &now, NULL) && now.mtu > o->tap.mtu &&
+	    !netlink_set_mtu(&p->netlink, &o->tap, now.mtu, NULL))
+		o->tap.mtu = now.mtu;
+}
+
 static int enslave(struct proxy *p, struct port *o, struct err *e)
 {
 	struct netlink_link now;
 	struct err first = {};
-	int r = netlink_enslave(&p->netlink, &o->tap, &o->bridge, &first);
+	int r;
 
+	keep_mtu(p, o);
+	r = netlink_enslave(&p->netlink, &o->tap, &o->bridge, &first);
 	if (!r)
 		return 0;
 	if (netlink_get_bridge(&p->netlink, o->bridge.name, &now, NULL) ||
@@ -245,6 +258,7 @@ static int enslave(struct proxy *p, struct port *o, struct err *e)
 	}
 	o->bridge = now; /* made anew since */
 	check_bridge(p, o);
+	keep_mtu(p, o);
 	return netlink_enslave(&p->netlink, &o->tap, &o->bridge, e);
 }
 

@@ -11,9 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ETH_MIN_MTU, and what the kernel's tun driver takes at most: 65535 less an Ethernet header. */
-#define MTU_MIN 68
-#define MTU_MAX 65521
+#define MTU_MIN 68 /* ETH_MIN_MTU */
 
 /* A part of a nic line; what @set refuses reads on after the part. */
 struct part {
@@ -78,8 +76,8 @@ static int set_mtu(struct config_nic *nic, const char *value, struct err *e)
 	if (!*value || strlen(value) > 5 || strspn(value, "0123456789") != strlen(value))
 		return err_set(e, EINVAL, "is not a number");
 	mtu = strtoul(value, NULL, 10);
-	if (mtu < MTU_MIN || mtu > MTU_MAX)
-		return err_set(e, EINVAL, "is not from %d to %d", MTU_MIN, MTU_MAX);
+	if (mtu < MTU_MIN || mtu > CONFIG_MTU_MAX)
+		return err_set(e, EINVAL, "is not from %d to %d", MTU_MIN, CONFIG_MTU_MAX);
 	nic->mtu = (uint32_t)mtu;
 	return 0;
 }
@@ -159,7 +157,7 @@ static int check_whole(const struct config_nic *nic, unsigned seen, struct err *
 		return err_set(e, EINVAL, "says bridge= and routed; keep one of them");
 	if (!strcmp(nic->tap, nic->bridge))
 		return err_set(e, EINVAL, "gives tap and bridge the same name");
-	if (nic->mtu && strncmp(nic->model, "virtio-net", 10))
+	if (nic->mtu && !nic_is_virtio(nic))
 		return err_set(e, EINVAL,
 			       "sets mtu, of which only a virtio-net card can tell the guest");
 	return 0;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define CONFIG_NAME_MAX   32
 #define CONFIG_MAX_NICS   8
@@ -45,7 +46,7 @@ enum netfilter_kind {
  * @mac:    the guest's address, the same on both hosts
  * @model:  QEMU device
  * @extra:  further properties of the device, "KEY=VALUE,...", or NULL
- * @mtu:    0: not set
+ * @mtu:    what the guest is told, 0: nothing; the daemon asks the bridge when it is not set
  */
 struct config_nic {
 	char tap[16];
@@ -55,6 +56,14 @@ struct config_nic {
 	char *extra;
 	uint32_t mtu;
 };
+
+#define CONFIG_MTU_MAX 65521 /* of a tap: 65535 less an Ethernet header */
+
+/** nic_is_virtio() - whether QEMU's device is a virtio-net card. */
+static inline bool nic_is_virtio(const struct config_nic *nic)
+{
+	return !strncmp(nic->model, "virtio-net", 10);
+}
 
 /** struct endpoint - "HOST:PORT" or "[V6]:PORT", split; host is an address or a name. */
 struct endpoint {

@@ -80,7 +80,8 @@ struct wire_hello {
 	char machine[64];
 	char cpu_model[64];
 	char accel[64];
-	char nics[160]; /* MAC addresses of the guest's NICs, in order, with blanks between */
+	/* The guest's NICs in order, with blanks between: "MAC", or "MAC/MTU" where it is told one. */
+	char nics[200];
 };
 
 /** struct wire_msg - any message that is not a bulk frame; which members count depends on @type. */

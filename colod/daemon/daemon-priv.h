@@ -68,9 +68,11 @@ void daemon_engine_message(struct daemon *d, const struct wire_msg *m);
 void daemon_end(struct daemon *d, int result, const char *reason);
 int daemon_actions_init(struct daemon *d);
 
-/* packets.c */
+/* taps.c: opens them for QEMU, and completes the configuration by the MTUs that bridges ask for. */
 int daemon_taps_open(struct daemon *d, struct err *e);
 void daemon_taps_close(struct daemon *d);
+
+/* packets.c */
 int daemon_bypass_rules(const struct config *c, struct bypass *b, struct err *e);
 int daemon_packets_init(struct daemon *d, struct err *e);
 

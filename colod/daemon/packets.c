@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The daemon's side of the guest's network: taps for QEMU, orders to the proxy, its words, the mode
- * of the next epoch. */
+/* The daemon's side of the guest's network: orders to the proxy, its words, the mode of the next
+ * epoch. */
 #include "colod/daemon/daemon-priv.h"
 
 #include "base/cleanup.h"
 #include "proxy/netlink.h"
-#include "proxy/tap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,24 +12,6 @@
 
 #define SILENCE_MS 200
 #define LEAVE_MS   700
-
-int daemon_taps_open(struct daemon *d, struct err *e)
-{
-	const struct config *c = d->config;
-
-	for (unsigned i = 0; i < c->nic_count; i++) {
-		d->tap_fds[i] = tap_create(c->nics[i].tap, TAP_HOST_SILENT, e);
-		if (d->tap_fds[i] < 0)
-			return d->tap_fds[i];
-	}
-	return 0;
-}
-
-void daemon_taps_close(struct daemon *d)
-{
-	for (unsigned i = 0; i < CONFIG_MAX_NICS; i++)
-		close_fd(&d->tap_fds[i]);
-}
 
 /* ---- what the proxy says ---- */
 

@@ -25,9 +25,15 @@ static void nics_text(const struct config *c, char *buf, size_t size)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < c->nic_count && n < size; i++)
-		n += (size_t)snprintf(buf + n, size - n, "%s" MAC_FMT, i ? " " : "",
-				      MAC_ARGS(c->nics[i].mac));
+	for (unsigned i = 0; i < c->nic_count && n < size; i++) {
+		const struct config_nic *nic = &c->nics[i];
+		char mtu[12] = "";
+
+		if (nic->mtu)
+			snprintf(mtu, sizeof(mtu), "/%u", nic->mtu);
+		n += (size_t)snprintf(buf + n, size - n, "%s" MAC_FMT "%s", i ? " " : "",
+				      MAC_ARGS(nic->mac), mtu);
+	}
 }
 
 static void on_hello(void *arg, struct wire_hello *h)
@@ -82,7 +88,8 @@ static int check_alike(const struct wire_hello *a, const struct wire_hello *b, s
 	if (strcmp(a->nics, b->nics))
 		return differ(e, "the guest's NICs", a->nics[0] ? a->nics : "none",
 			      b->nics[0] ? b->nics : "none",
-			      "set the same nic = lines with the same mac= on both hosts");
+			      "set the same nic = lines with the same mac= and mtu= on both hosts; "
+			      "without mtu= their bridges need the same MTU");
 	if (a->vcpus != b->vcpus)
 		return differ_number(e, "the number of CPUs", a->vcpus, b->vcpus,
 				     "set the same -smp in qemu_args on both hosts");

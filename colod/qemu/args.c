@@ -181,8 +181,7 @@ static void add_control(struct builder *b, const struct qemu_fds *fds)
  */
 static void add_nic(struct builder *b, unsigned i, const struct config_nic *nic, int tap)
 {
-	const char *filter =
-		strncmp(nic->model, "virtio-net", 10) ? "" : ",ctrl_vlan=off,guest_announce=off";
+	const char *filter = nic_is_virtio(nic) ? ",ctrl_vlan=off,guest_announce=off" : "";
 	char mtu[24] = "";
 
 	if (nic->mtu)

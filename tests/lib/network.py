@@ -186,6 +186,7 @@ class GuestNet:
     VLAN = 5
 
     def __init__(self, switch, client, hosts):
+        self.hosts = hosts
         self.switch = Namespace(switch)
         self.switch.add_bridge(self.BRIDGE, self._bridge_mac(0))
         for number, host in enumerate(hosts):
@@ -246,6 +247,14 @@ class GuestNet:
     @staticmethod
     def _port(host):
         return "to-" + host.netns.rpartition("-")[2]
+
+    def set_mtu(self, mtu):
+        """The size of packets on all cables; bridges follow their ports."""
+        ends = [(self.switch, "to-client"), (self.client, "eth0")]
+        for host in self.hosts:
+            ends += [(self.switch, self._port(host)), (host, self.UPLINK)]
+        for namespace, device in ends:
+            namespace.ip("link", "set", device, "mtu", str(mtu))
 
     def link(self, host, state):
         """The host's port at the switch goes down or up."""

@@ -183,6 +183,13 @@ def test_hosts_with_different_machine_types_refuse_each_other(make_pair):
     assert_refused_by_both(pair, r"machine")
 
 
+def test_hosts_whose_bridges_take_packets_of_other_sizes_refuse_each_other(make_pair):
+    """Or the guest would send what one of them drops."""
+    pair = make_pair(nics=1)
+    pair.b.host.ip("link", "set", pair.network.guest_net.UPLINK, "mtu", "9000")
+    assert_refused_by_both(pair, r"NICs differs: .*/9000.*MTU")
+
+
 def test_two_primaries_refuse_each_other(make_pair):
     pair = make_pair()
     for node in (pair.a, pair.b):

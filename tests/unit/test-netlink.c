@@ -52,6 +52,21 @@ static void a_link_is_described_as_it_is(void **state)
 	assert_false(l.is_up);
 }
 
+static void an_mtu_is_set_or_its_refusal_explained(void **state)
+{
+	struct tap_rig *r = *state;
+	struct netlink_link l;
+	struct err e;
+
+	assert_ok(netlink_set_mtu(&r->nl, &r->tap, 9000, &e), &e);
+	get(r, &l);
+	assert_int_equal(l.mtu, 9000);
+	assert_int_equal(netlink_set_mtu(&r->nl, &r->tap, 65536, &e), -EINVAL);
+	assert_non_null(strstr(err_msg(&e), "cannot set the MTU of " RIG_TAP " to 65536"));
+	get(r, &l);
+	assert_int_equal(l.mtu, 9000);
+}
+
 static void what_is_missing_is_named(void **state)
 {
 	struct tap_rig *r = *state;
@@ -449,6 +464,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(a_link_is_described_as_it_is),
+		RIG_TEST(an_mtu_is_set_or_its_refusal_explained),
 		RIG_TEST(what_is_missing_is_named),
 		RIG_TEST(the_socket_is_usable_after_a_refusal),
 		RIG_TEST(the_kernels_own_reason_is_kept),

@@ -192,6 +192,30 @@ static void a_bridge_that_was_made_anew_is_joined_at_a_take_over(void **state)
 	assert_true(status(&w->b).nics[1].joined);
 }
 
+static void expect_mtu(const struct host *h, const char *link, const char *mtu)
+{
+	char command[100];
+
+	enter(h);
+	snprintf(command, sizeof(command), "ip link show %s | grep -q ' mtu %s '", link, mtu);
+	run(command);
+}
+
+static void a_bridge_does_not_shrink_when_the_guest_comes(void **state)
+{
+	struct world *w = *state;
+
+	attach_known(w);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	enter(&w->b);
+	run("ip link set other mtu 9000");
+	expect_mtu(&w->b, BRIDGE, "9000");
+	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
+	expect_mtu(&w->b, TAP2, "9000");
+	expect_mtu(&w->b, TAP, "60000");
+	expect_mtu(&w->b, BRIDGE, "9000");
+}
+
 static void a_bridge_that_comes_back_after_the_take_over_is_joined(void **state)
 {
 	struct world *w = *state;
@@ -256,6 +280,7 @@ int main(void)
 		NICS_TEST(all_nics_leave),
 		NICS_TEST(all_nics_are_taken_over),
 		NICS_TEST(a_bridge_that_was_made_anew_is_joined_at_a_take_over),
+		NICS_TEST(a_bridge_does_not_shrink_when_the_guest_comes),
 		NICS_TEST(a_bridge_that_comes_back_after_the_take_over_is_joined),
 		NICS_TEST(a_nic_that_cannot_join_keeps_no_other_out),
 		cmocka_unit_test_setup_teardown(a_replica_with_a_routed_tap_is_heard_and_hears,
