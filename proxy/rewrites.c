@@ -192,14 +192,19 @@ void rewrites_saw(struct rewrites *w, uint8_t nic, const struct pkt *p, bool out
 	lookup(w, nic, p, out, now_us);
 }
 
+static uint64_t life_us(const struct connection *c)
+{
+	if (is_closed(c))
+		return REWRITES_CLOSED_US;
+	return c->rewrite.seq_offset ? REWRITES_IDLE_US : REWRITES_CLOCK_US;
+}
+
 /* A known floor that asked for nothing leaves an entry that does nothing. */
 static bool is_over(const struct connection *c, uint64_t now_us)
 {
-	uint64_t idle = now_us - c->node.used_us;
-
 	if (!c->has_floor && !c->rewrite.seq_offset && !c->rewrite.ts_offset)
 		return true;
-	return idle > (is_closed(c) ? REWRITES_CLOSED_US : REWRITES_IDLE_US);
+	return now_us - c->node.used_us > life_us(c);
 }
 
 void rewrites_tick(struct rewrites *w, uint64_t now_us)

@@ -6,8 +6,13 @@
 #include "base/util.h"
 #include "proxy/rewrite.h"
 
-/* RFC 5382, REQ-5: an open connection may be silent for 2 hours and 4 minutes at least. */
-#define REWRITES_IDLE_US   (3 * 3600 * USEC_PER_SEC)
+/*
+ * An open connection with other sequence numbers is lost without its entry: it may be silent for as
+ * long as Linux's own connection tracking allows (nf_conntrack_tcp_timeout_established, 5 days).
+ * After some hours of silence a clock that is only some milliseconds off matters to nobody.
+ */
+#define REWRITES_IDLE_US   (5 * 24 * 3600 * USEC_PER_SEC)
+#define REWRITES_CLOCK_US  (3 * 3600 * USEC_PER_SEC)
 #define REWRITES_CLOSED_US (60 * USEC_PER_SEC)
 
 /**

@@ -141,13 +141,23 @@ static void a_reset_that_the_guest_does_not_believe_ends_nothing(void **state)
 	assert_int_equal(w.flows.used, 0);
 }
 
-static void an_open_connection_may_be_silent_for_hours(void **state)
+static void an_open_connection_may_be_silent_for_days(void **state)
 {
 	(void)state;
 	carry_on(1, hundred, NULL);
-	rewrites_tick(&w, 2 * 3600 * USEC_PER_SEC);
-	assert_int_equal(w.flows.used, 1);
+	rewrites_tick(&w, 4 * 24 * 3600 * USEC_PER_SEC);
+	assert_int_equal(out(1, TCP_ACK, 5, 0, 0).seq, 105);
 	rewrites_tick(&w, REWRITES_IDLE_US + 1);
+	assert_int_equal(w.flows.used, 0);
+}
+
+static void a_clock_alone_is_put_right_for_hours(void **state)
+{
+	(void)state;
+	carry_on(1, (struct rewrite){0, 7}, NULL);
+	rewrites_tick(&w, REWRITES_CLOCK_US);
+	assert_int_equal(w.flows.used, 1);
+	rewrites_tick(&w, REWRITES_CLOCK_US + 1);
 	assert_int_equal(w.flows.used, 0);
 }
 
@@ -285,7 +295,8 @@ int main(void)
 		rule(a_plain_connection_needs_no_entry),
 		rule(a_minute_after_both_fins_it_is_over),
 		rule(a_reset_that_the_guest_does_not_believe_ends_nothing),
-		rule(an_open_connection_may_be_silent_for_hours),
+		rule(an_open_connection_may_be_silent_for_days),
+		rule(a_clock_alone_is_put_right_for_hours),
 		rule(a_new_connection_on_the_same_ports_is_not_rewritten),
 		rule(what_the_replica_sees_ends_connections_too),
 		rule(errors_about_a_connection_are_rewritten_and_end_nothing),
