@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What `make bench` runs: figures into $(BUILD)/bench/*.jsonl, tables on the terminal; needs root.
 
-.PHONY: run-bench bench-ckpt bench-compare bench-net bench-report
+.PHONY: run-bench bench-ckpt bench-compare bench-net bench-services bench-report
 
 BENCH_RUN = COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
@@ -31,6 +31,15 @@ bench-net: export QUICK := $(QUICK)
 bench-net: all $(BUILD)/guest/initrd.gz
 	$(BENCH_RUN) bench/net.py $(BENCH_NET)
 
+# The test guest, and in it services of Debian's.
+$(BUILD)/guest/initrd-services.gz: tools/build-guest-services tests/guest/services \
+		$(BUILD)/guest/initrd.gz
+	tools/build-guest-services $(BUILD)
+
+bench-services: export QUICK := $(QUICK)
+bench-services: all $(BUILD)/guest/initrd-services.gz
+	$(BENCH_RUN) bench/services.py
+
 bench-report:
 	@$(BENCH_RUN) bench/report.py
 
@@ -43,5 +52,6 @@ run-bench: all $(BUILD)/guest/initrd.gz $(BUILD)/bench/scan-bench $(BUILD)/bench
 		$(BUILD)/bench/scan.jsonl $(BENCH_SCAN_GB) || r=1; \
 	$(BENCH_RUN) bench/ckpt.py || r=1; \
 	$(BENCH_RUN) bench/net.py $(BENCH_NET) || r=1; \
+	$(MAKE) bench-services || r=1; \
 	$(BENCH_RUN) bench/report.py || r=1; \
 	exit $$r

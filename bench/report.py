@@ -20,6 +20,8 @@ MB = 1 << 20
 PAGE_BYTES = 4096
 OWN_MEMORY_MB = 32
 VARIANTS = ("plain", "twins", "colo", "periodic", "auto")
+REASONS = ("payload", "flags", "timeout")
+OTHER_REASONS = ("length", "full", "flows", "lost", "unseen")
 PARTS = ("stop", "scan", "copy", "save", "cont", "rest")
 BACK_TO_BACK = ", back to back"
 # Targets: rates of colo as shares of plain, of mode auto as such, and gaps in ms.
@@ -110,7 +112,7 @@ def compared(compare):
     table("The comparing core alone, on one CPU, p50", ["", "M packets/s", "Gbit/s"], rows)
 
 
-def rates(net):
+def rates(title, net):
     """One row a case, a group of columns for each variant, the guest without colod first."""
     by_case = {}
     for name, m in net.items():
@@ -121,8 +123,7 @@ def rates(net):
     rows = [[case, *(cell for v in variants for cell in rate_cells(found, v))]
             for case, found in by_case.items()]
     head = [column for v in variants for column in (v, *["of plain"][v == "plain":], "p50", "p99")]
-    table("What one client of a guest sees; p50 and p99 of an answer's time in ms",
-          ["", *head], rows)
+    table(f"{title}; p50 and p99 of an answer's time in ms", ["", *head], rows)
 
 
 def rate_cells(found, variant):
@@ -139,6 +140,26 @@ def kills(net):
             for name, m in net.items() if "gap" in m]
     table("The longest time without an answer around the loss of the primary, ms",
           ["", "n", "p50", "p99", "max"], rows)
+
+
+def count(m, metric):
+    return m[metric]["p50"] if metric in m else 0
+
+
+def mismatches(services):
+    """What comparing made of each service, and where auto was in the end; words: services.txt."""
+    rows = []
+    for name, m in services.items():
+        if "checkpoints" not in m or name.startswith("periodic"):
+            continue
+        ended = "-" if "colo" not in m else ("periodic", "colo")[count(m, "colo")]
+        rows.append([name, *(str(count(m, key)) for key in
+                             ("ops", "by match", "by commit", "checkpoints", *REASONS)),
+                     str(sum(count(m, key) for key in OTHER_REASONS)), ended,
+                     str(count(m, "switches"))])
+    table("Real services: packets let out, forced checkpoints, mismatches by reason, auto's mode",
+          ["", "ops", "by match", "by commit", "forced", *REASONS, "other", "auto in",
+           "changes"], rows)
 
 
 class Verdicts:
@@ -246,9 +267,10 @@ def host():
 
 
 def main():
-    ckpt, scan, compare, net = (figures.read(FOLDER / f"{name}.jsonl")
-                                for name in ("ckpt", "scan", "compare", "net"))
-    if not (ckpt or scan or compare or net):
+    ckpt, scan, compare, net, services = (
+        figures.read(FOLDER / f"{name}.jsonl")
+        for name in ("ckpt", "scan", "compare", "net", "services"))
+    if not (ckpt or scan or compare or net or services):
         raise SystemExit(f"report: no figures in {FOLDER}; run make bench")
     host()
     checkpoints(ckpt)
@@ -256,8 +278,10 @@ def main():
     memory(ckpt)
     scans(scan)
     compared(compare)
-    rates(net)
+    rates("What one client of a guest sees", net)
     kills(net)
+    rates("What clients of real services see, operations a second", services)
+    mismatches(services)
     v = Verdicts()
     judge_pause(v, ckpt)
     judge_rest(v, ckpt, scan)

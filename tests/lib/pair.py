@@ -38,10 +38,11 @@ class Guest:
     append: str = "dirty=32,5"
     machine: str = "q35"
     extra: str = ""
+    initrd: pathlib.Path = INITRD
 
     def qemu_args(self, console):
         return (f"-machine {self.machine} -accel tcg -cpu max -nodefaults -vga none"
-                f" -kernel {KERNEL} -initrd {INITRD}"
+                f" -kernel {KERNEL} -initrd {self.initrd}"
                 f' -append "console=ttyS0 quiet {self.append}"'
                 f" -device pvpanic {console.qemu_args()} {self.extra}").strip()
 
