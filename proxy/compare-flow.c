@@ -131,14 +131,17 @@ static bool half_open_room(struct compare *c)
 	return false;
 }
 
-/* Nothing that is still needed would be lost with it. */
+/*
+ * Nothing that is still needed would be lost with it. One that was silent in this epoch has no state
+ * but how far the primary was; without that it is met half-way, and compared all the same.
+ */
 static bool may_go(const struct compare *c, const struct flow *f)
 {
 	if (held_of(c, f))
 		return false;
-	if (c->now_us - f->node.used_us >= c->limits.flow_idle_us)
+	if (f->gen != c->gen || c->now_us - f->node.used_us >= c->limits.flow_idle_us)
 		return true;
-	return is_over(f) && (f->gen != c->gen || list_empty(&f->s));
+	return is_over(f) && list_empty(&f->s);
 }
 
 static bool room(struct compare *c)

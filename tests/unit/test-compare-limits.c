@@ -123,6 +123,40 @@ static void flows_that_are_over_make_room_open_ones_do_not(void **state)
 	rig_free(r);
 }
 
+static void both_send(struct rig *r, unsigned port, uint32_t id, uint32_t seq)
+{
+	r->peer_port = port;
+	rig_tcp(r, TCP_ACK, seq, 1, 0, 9);
+	rig_primary(r, id);
+	rig_tcp(r, TCP_ACK, seq, 1, 0, 9);
+	rig_secondary(r);
+}
+
+static void connections_silent_in_an_epoch_make_room_and_are_compared_again(void **state)
+{
+	struct rig *r = rig_new(&tight, COMPARE_MATCH);
+
+	(void)state;
+	for (uint32_t i = 1; i <= 4; i++)
+		both_send(r, i, i, 0);
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_saw(r, "1 2 3 4");
+	for (uint32_t i = 5; i <= 8; i++)
+		both_send(r, i, i, 0);
+	rig_saw(r, "5 6 7 8");
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	both_send(r, 1, 9, 9);
+	rig_saw(r, "9");
+	rig_tcp(r, TCP_ACK, 18, 1, 0, 9);
+	rig_primary(r, 10);
+	rig_tcp(r, TCP_ACK, 18, 1, 1, 9); /* other bytes */
+	rig_secondary(r);
+	rig_saw(r, "!payload");
+	rig_free(r);
+}
+
 static void a_flood_of_half_open_connections_keeps_to_its_share(void **state)
 {
 	struct rig *r = rig_new(&tight, COMPARE_MATCH);
@@ -261,6 +295,7 @@ int main(void)
 		cmocka_unit_test(without_a_record_a_packet_is_dropped_never_released),
 		cmocka_unit_test(without_room_for_a_flow_its_packets_wait_for_the_commit),
 		cmocka_unit_test(flows_that_are_over_make_room_open_ones_do_not),
+		cmocka_unit_test(connections_silent_in_an_epoch_make_room_and_are_compared_again),
 		cmocka_unit_test(a_flood_of_half_open_connections_keeps_to_its_share),
 		cmocka_unit_test(the_secondary_keeps_to_its_share_of_memory),
 		cmocka_unit_test(the_secondary_keeps_to_its_share_of_records),
