@@ -11,8 +11,9 @@
 
 /*
  * Three chains for each guest: LABEL-o, called from PREROUTING, for what it sends, LABEL-i, from
- * POSTROUTING, for TCP and ICMP to it; LABEL-u is never called and holds one comment for each bridge: how
- * its switches stood before the first guest. So the undo lives exactly as long as what it undoes.
+ * POSTROUTING, for TCP and ICMP errors to it; LABEL-u is never called and holds one comment for each
+ * bridge: how its switches stood before the first guest. So the undo lives exactly as long as what
+ * it undoes.
  */
 #define UNDO      "colod-undo,"
 #define UNDO_TEXT UNDO "%s,%u,%u,%u"
@@ -117,18 +118,25 @@ static void put_target(int fd, enum rules_mode mode, uint16_t queue)
 		dprintf(fd, "-j NFQUEUE --queue-num %u\n", queue);
 }
 
-static void put_inbound(int fd, const struct rules *r, const struct rules_nic *nic,
-			const char *proto)
+/* See rules-nft.c for why not all of ICMP. */
+static void put_inbound(int fd, const struct rules *r, const struct rules_nic *nic, bool v6)
 {
-	dprintf(fd, "-A %s-i -p %s %s %s ", r->label, proto,
-		nic->bridge[0] ? "-m physdev --physdev-out" : "-o", nic->tap);
-	put_target(fd, RULES_QUEUE, nic->inbound_queue);
+	static const char *const what[2][5] = {
+		{"tcp", "icmp --icmp-type 3", "icmp --icmp-type 11", "icmp --icmp-type 12"},
+		{"tcp", "icmpv6 --icmpv6-type 1", "icmpv6 --icmpv6-type 2",
+		 "icmpv6 --icmpv6-type 3", "icmpv6 --icmpv6-type 4"}};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(what[0]) && what[v6][i]; i++) {
+		dprintf(fd, "-A %s-i -p %s %s %s ", r->label, what[v6][i],
+			nic->bridge[0] ? "-m physdev --physdev-out" : "-o", nic->tap);
+		put_target(fd, RULES_QUEUE, nic->inbound_queue);
+	}
 }
 
 /* Naming a chain makes it, or empties it. */
 static void put_rules(int fd, const struct rules *r, const char *family)
 {
-	const char *icmp = strcmp(family, "iptables") ? "ipv6-icmp" : "icmp";
+	bool v6 = strcmp(family, rules_iptables_family(0));
 
 	dprintf(fd, ":%s-o - [0:0]\n:%s-i - [0:0]\n", r->label, r->label);
 	for (unsigned int i = 0; i < r->nic_count; i++) {
@@ -140,10 +148,8 @@ static void put_rules(int fd, const struct rules *r, const char *family)
 				bridged ? "-m physdev --physdev-in" : "-i", nic->tap);
 			put_target(fd, r->mode[i], nic->queue);
 		}
-		if (r->inbound[i]) {
-			put_inbound(fd, r, nic, "tcp");
-			put_inbound(fd, r, nic, icmp);
-		}
+		if (r->inbound[i])
+			put_inbound(fd, r, nic, v6);
 	}
 }
 

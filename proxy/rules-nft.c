@@ -57,17 +57,22 @@ static void put_output(int fd, const struct rules *r, bool bridged)
 	dprintf(fd, "}\n");
 }
 
+/* TCP, and the ICMP errors that quote it. Echoes stay out: when these rules go, what came since
+ * overtakes what waits, and only TCP puts itself in order again. */
 static void put_inbound(int fd, const struct rules *r, bool bridged)
 {
-	const char *ip = bridged ? "meta protocol { ip, ip6 } " : "";
-	static const char protos[] = "meta l4proto { tcp, icmp, icmpv6 }";
+	const char *const what[] = {bridged ? "meta protocol { ip, ip6 } meta l4proto tcp"
+					    : "meta l4proto tcp",
+				    "meta protocol ip icmp type { 3, 11, 12 }",
+				    "meta protocol ip6 icmpv6 type { 1, 2, 3, 4 }"};
 
 	dprintf(fd, "chain inbound { type filter hook postrouting priority %d; policy accept;\n",
 		AFTER_ALL);
 	for (unsigned int i = 0; i < r->nic_count; i++)
-		if (r->inbound[i] && is_bridged(r, i) == bridged)
-			dprintf(fd, "oifname \"%s\" %s%s queue num %u\n", r->nics[i].tap, ip,
-				protos, r->nics[i].inbound_queue);
+		for (unsigned int k = 0; k < ARRAY_SIZE(what); k++)
+			if (r->inbound[i] && is_bridged(r, i) == bridged)
+				dprintf(fd, "oifname \"%s\" %s queue num %u\n", r->nics[i].tap,
+					what[k], r->nics[i].inbound_queue);
 	dprintf(fd, "}\n");
 }
 

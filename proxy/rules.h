@@ -31,7 +31,7 @@ enum rules_mode {
  * @bridge:  the bridge that the tap is, or will be, a port of; empty for a routed tap
  * @queue:   number of the queue for what the guest sends, bound beforehand (nfqueue.h): as long
  * as nobody has it open, packets for it are dropped
- * @inbound_queue: number of the queue for TCP and ICMP to the guest, see rules_inbound()
+ * @inbound_queue: number of the queue for TCP and ICMP errors to the guest, see rules_inbound()
  */
 struct rules_nic {
 	char tap[IFNAMSIZ], bridge[IFNAMSIZ];
@@ -107,7 +107,7 @@ int rules_install(struct rules *r, enum rules_kind kind, const char *name,
 #define RULES_ALL_NICS (~0u)
 int rules_set(struct rules *r, unsigned int nic, enum rules_mode mode, struct err *e);
 
-/** rules_inbound() - have TCP and ICMP, whose errors are about TCP, to the guest wait in
+/** rules_inbound() - have TCP and ICMP errors, which are about TCP, to the guest wait in
  * @inbound_queue, or not; like rules_set(). */
 int rules_inbound(struct rules *r, unsigned int nic, bool on, struct err *e);
 
