@@ -269,6 +269,8 @@ void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned)
 	loop_timer_disarm(p->relay);
 	await_last_words(p);
 	read_dry(p);
+	ports_filter(p, false);
+	replica_net_catch_up(p->replica); /* before the network can reach it */
 	if (ports_join(p, &e))
 		proxy_tell(p, TALE_NOTE, 0, err_msg(&e));
 	read_dry(p); /* what it said until then nobody heard */

@@ -196,12 +196,17 @@ static void load(struct replica_net *r, uint64_t epoch)
 		inbox_count_missed(&r->inbox);
 }
 
-static void go_live(struct replica_net *r, uint64_t now_us)
+static void catch_up(struct replica_net *r)
 {
 	if (r->inbox.committed > r->inbox.loaded)
 		load(r, r->inbox.committed);
-	replay(r, now_us);
 	inject_kept(r);
+}
+
+static void go_live(struct replica_net *r, uint64_t now_us)
+{
+	catch_up(r);
+	replay(r, now_us);
 	give_up_waiting(r);
 	framebuf_clear(&r->inbox.frames);
 	outbox_clear(&r->outbox);
@@ -357,6 +362,14 @@ void replica_net_loaded(struct replica_net *r, uint64_t epoch)
 void replica_net_running(struct replica_net *r)
 {
 	happen(r, r->inbox.unmarked ? EV_RUNNING_UNMARKED : EV_RUNNING, 0);
+}
+
+void replica_net_catch_up(struct replica_net *r)
+{
+	if (r->state == REPLICA_LIVE)
+		return;
+	catch_up(r);
+	tell_losses(r);
 }
 
 void replica_net_take_over(struct replica_net *r, uint64_t now_us)

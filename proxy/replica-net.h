@@ -143,6 +143,12 @@ void replica_net_loaded(struct replica_net *r, uint64_t epoch);
 void replica_net_running(struct replica_net *r);
 
 /**
+ * replica_net_catch_up() - before the network's own frames come: the guest, loaded with the last
+ * committed checkpoint, which takes over in a moment, is given what it has not been given.
+ */
+void replica_net_catch_up(struct replica_net *r);
+
+/**
  * replica_net_take_over() - the guest, loaded with the last committed checkpoint, is the one that
  * the network sees: sends what it has said and the primary has not, injects what it has not been
  * given. All that came from the primary has been handed in before.

@@ -290,19 +290,49 @@ void secondary_run_live(struct secondary *s)
 	secondary_call(s, "cont", on_live);
 }
 
+static void join(struct secondary *s)
+{
+	s->phase = SECONDARY_JOIN;
+	secondary_packets_take_over(s);
+}
+
+/* One that cannot be stopped is the better guest still: what it says meanwhile may come twice. */
+static void on_halted(void *arg, const struct qmp_reply *r)
+{
+	struct secondary *s = arg;
+
+	if (secondary_reply_is_stale(s) || s->phase != SECONDARY_HALT)
+		return;
+	if (!r->status)
+		s->running = false;
+	join(s);
+}
+
+/*
+ * While its tap joins the network both the proxy and the network would hear a guest that runs, and
+ * what it says then would overtake what it said before (S5).
+ */
+static void take_over(struct secondary *s)
+{
+	rx_stop(&s->rx);
+	s->staged = false;
+	if (!s->running || !s->env->proxy) {
+		join(s);
+		return;
+	}
+	s->phase = SECONDARY_HALT;
+	secondary_call(s, "stop", on_halted);
+}
+
 void secondary_step(struct secondary *s)
 {
 	if (s->phase != SECONDARY_OPEN)
 		return;
 	if (s->go_live && !s->shut_down) {
-		if (s->load_waits) {
+		if (s->load_waits)
 			start_load(s);
-			return;
-		}
-		rx_stop(&s->rx);
-		s->staged = false;
-		s->phase = SECONDARY_JOIN;
-		secondary_packets_take_over(s);
+		else
+			take_over(s);
 		return;
 	}
 	if (s->staged && s->suspended && s->new_epoch == s->committed + 1 && !s->link_lost &&

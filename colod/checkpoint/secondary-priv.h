@@ -17,6 +17,7 @@ enum secondary_phase {
 	SECONDARY_LOAD,     /* QEMU loads the devices */
 	SECONDARY_PACKETS,  /* loaded; the proxy turns to the new epoch */
 	SECONDARY_RUN,      /* cont is on its way for a guest that runs between checkpoints */
+	SECONDARY_HALT,     /* our guest is being stopped for the take-over */
 	SECONDARY_JOIN,     /* the proxy takes the guest's network over */
 	SECONDARY_LIVE,     /* cont is on its way to go live */
 };

@@ -124,6 +124,8 @@ static void no_inbound_frame_is_lost_or_reordered(void **state)
 			arrive(&o, i, o.given[i]);
 		if (rng_below(&o.rng, 2))
 			replica_net_stopped(r);
+		if (rng_below(&o.rng, 2))
+			replica_net_catch_up(r);
 		replica_net_take_over(r, 0);
 		for (uint8_t i = 0; i < NICS; i++)
 			assert_history(i, o.given[i]);
@@ -391,6 +393,21 @@ static void a_frame_that_cannot_be_given_is_a_loss_and_holds_up_nothing(void **s
 	assert_int_equal(s.lost, 1);
 }
 
+static void before_the_network_can_reach_it_the_guest_has_what_was_kept(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	mirror(0, 1);
+	mirror(0, 2);
+	mark_all(2, 1);
+	replica_net_committed(r, 2);
+	replica_net_catch_up(r); /* behind the checkpoint that it is loaded with */
+	assert_int_equal(out.injected, 1);
+	assert_int_equal(out.seen[0][0], 2);
+	replica_net_take_over(r, 0);
+	assert_int_equal(out.injected, 1);
+}
+
 static void what_finds_no_room_at_a_take_over_is_counted_as_lost(void **state)
 {
 	struct replica_net_stats s;
@@ -428,6 +445,7 @@ int main(void)
 		rule(frames_that_found_no_room_are_not_given_to_a_guest_that_stands_still),
 		rule(frames_that_a_slow_guest_misses_for_want_of_memory_are_a_loss),
 		rule(a_frame_that_cannot_be_given_is_a_loss_and_holds_up_nothing),
+		rule(before_the_network_can_reach_it_the_guest_has_what_was_kept),
 		rule(what_finds_no_room_at_a_take_over_is_counted_as_lost),
 	};
 
