@@ -5,9 +5,11 @@
 
 #include <errno.h>
 #include <linux/if_tun.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #define QUEUE_RCVBUF_BYTES (32 * MIB)
 
@@ -226,6 +228,33 @@ void ports_filter(struct proxy *p, bool on)
 {
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		filter(&p->ports[i], on);
+}
+
+bool port_is_read(const struct port *o)
+{
+	struct pollfd fd = {.fd = o->tap_fd, .events = POLLIN};
+
+	return poll(&fd, 1, 0) == 0;
+}
+
+static bool all_are_read(const struct proxy *p)
+{
+	bool read = true;
+
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		read &= port_is_read(&p->ports[i]);
+	return read;
+}
+
+#define LOOK_US 50
+
+void ports_filter_dry(struct proxy *p, uint64_t wait_us)
+{
+	uint64_t end = clock_now_us() + wait_us;
+
+	ports_filter(p, true);
+	while (!all_are_read(p) && clock_now_us() < end)
+		usleep(LOOK_US);
 }
 
 /* ---- bridges ---- */

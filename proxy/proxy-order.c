@@ -153,10 +153,13 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		chan_io_close(p);
 		break;
 	case PROXY_FILTER:
-		ports_filter(p, true);
+		primary_side_filter(p);
+		break;
+	case PROXY_UNFILTER:
+		primary_side_unfilter(p);
 		break;
 	case PROXY_CLOSE:
-		primary_side_close(p, c->epoch, c->runs, c->stop_at_us);
+		primary_side_close(p, c);
 		break;
 	case PROXY_COMMIT:
 		primary_side_commit(p, c->epoch);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The primary's side of the proxy: what the guest sends is held and compared, what it gets is
- * mirrored. */
+/* The primary's side of the proxy: what the guest sends is held and compared, epoch by epoch. */
 #include "proxy/proxy-priv.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 /* ---- verdicts ---- */
@@ -178,148 +176,6 @@ static void read_queue_dry(struct port *o)
 	check_queue_loss(o);
 }
 
-/* ---- the guest's input ---- */
-
-static void tell_own_addresses(struct port *o)
-{
-	const struct neigh *neigh = port_neigh(o);
-
-	for (; o->own_told < neigh->own_count; o->own_told++) {
-		const struct neigh_entry *own = &neigh->own[o->own_told];
-		struct chan_msg m = {.type = CHAN_OWN_ADDRESS,
-				     .nic = o->nic,
-				     .address = own->addr,
-				     .vlan = own->vlan};
-
-		chan_io_send(o->proxy, &m);
-	}
-}
-
-/* A unicast frame to the guest's MAC names one of its addresses. */
-static void learn(struct port *o, const uint8_t *data, size_t len)
-{
-	const uint8_t *frame = data + MIRROR_VNET_BYTES;
-	size_t n = len - MIRROR_VNET_BYTES;
-	struct neigh *neigh = port_neigh(o);
-	struct frame f;
-	struct pkt pkt;
-
-	neigh_learn_in(neigh, frame, n);
-	if (frame_parse(&f, frame, n) || memcmp(f.dst, neigh->mac, 6) || !frame_is_ip(&f))
-		return;
-	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, 0);
-	compare_inbound(o->proxy->compare, o->nic, &pkt, clock_now_us());
-	if (pkt.kind != PKT_OPAQUE)
-		neigh_learn_own(neigh, &pkt.dst, f.vlan);
-}
-
-static void on_frame(void *arg, const uint8_t *data, size_t len)
-{
-	struct port *o = arg;
-	struct chan_msg m = {.type = CHAN_FRAME_IN,
-			     .nic = o->nic,
-			     .number = ++o->mirrored,
-			     .payload = data,
-			     .payload_len = (uint32_t)len};
-
-	o->frames_in++;
-	o->mirrored_at_us[o->mirrored % ARRIVALS] = clock_now_us();
-	learn(o, data, len);
-	chan_io_send(o->proxy, &m);
-}
-
-/* Frames may come faster than they are read, and the mirror never run dry. */
-#define MIRROR_TURN 1024
-
-/* Frames up to number @upto, and the rest of the last batch; a batch at least. */
-static void read_mirror(struct port *o, uint64_t upto)
-{
-	for (int i = 0; mirror_fd(&o->mirror) >= 0 && i < MIRROR_FULL_BATCHES; i++)
-		if (mirror_read(&o->mirror, on_frame, o) < MIRROR_BATCH || o->mirrored >= upto)
-			break;
-	tell_own_addresses(o);
-}
-
-static void check_mirror_loss(struct port *o)
-{
-	uint64_t lost = mirror_lost(&o->mirror);
-
-	if (lost == o->lost)
-		return;
-	o->lost = lost;
-	compare_lost(o->proxy->compare, "frames to the guest were not mirrored", clock_now_us());
-}
-
-/* No frame waits for the guest: the tap's own word, for all descriptors of it. */
-static bool tap_is_empty(const struct port *o)
-{
-	struct pollfd fd = {.fd = o->tap_fd, .events = POLLIN};
-
-	return poll(&fd, 1, 0) == 0;
-}
-
-/* The last frame that the tap has given away. Where frames have no number, nobody can say: a guest
- * that stands still does not wait for a full mirror then. */
-static uint64_t due(struct port *o, const struct tapcount_now *now)
-{
-	if (!o->has_origin || mirror_lost(&o->mirror) != o->count.lost)
-		return o->mirrored + MIRROR_TURN;
-	return tapcount_due(&o->count, now);
-}
-
-static int take_counts(struct port *o, struct tapcount_now *now)
-{
-	int r = tap_counters_read(&o->counters, &now->read, &now->dropped);
-
-	read_mirror(o, due(o, now));
-	if (o->filtered) /* those that the filter drops count as waiting: the next host has them */
-		now->dropped = o->dropped_unfiltered;
-	now->mirrored = o->mirrored;
-	now->lost = mirror_lost(&o->mirror);
-	return r;
-}
-
-/* A moment at which nothing waited is a new origin for counting: true, with @now. */
-static bool find_origin(struct port *o, struct tapcount_now *now)
-{
-	struct tapcount_now after;
-
-	if (o->filtered || !tap_is_empty(o) || take_counts(o, &after) || after.read != now->read ||
-	    after.dropped != now->dropped || after.mirrored != now->mirrored)
-		return false;
-	tapcount_start(&o->count, now, 1);
-	o->has_origin = true;
-	return true;
-}
-
-void primary_side_on_mirror(void *arg, int fd, uint32_t revents)
-{
-	struct port *o = arg;
-	struct proxy *p = o->proxy;
-	struct tapcount_now now;
-	uint64_t before;
-
-	(void)fd, (void)revents;
-	pthread_mutex_lock(&p->lock);
-	before = o->mirrored;
-	read_mirror(o, before + MIRROR_TURN);
-	if (o->mirrored - before >= MIRROR_BATCH)
-		check_mirror_loss(o); /* a full batch: the only time when it could fall behind */
-	if (!o->has_origin && !take_counts(o, &now))
-		find_origin(o, &now);
-	proxy_settle(p);
-	pthread_mutex_unlock(&p->lock);
-}
-
-/* All that has come to the tap, be it read or not. */
-void primary_side_read_mirror(struct port *o)
-{
-	struct tapcount_now now = {};
-
-	tap_counters_read(&o->counters, &now.read, &now.dropped);
-	read_mirror(o, due(o, &now) + TAP_QUEUE_FRAMES);
-}
-
 void primary_side_read_dry(struct proxy *p)
 {
 	for (unsigned i = 0; i < p->config.nic_count; i++) {
@@ -329,57 +185,6 @@ void primary_side_read_dry(struct proxy *p)
 }
 
 /* ---- epochs ---- */
-
-/*
- * A stopped QEMU reads one frame more and keeps it for the guest (net/queue.c). So the last one
- * read is in the checkpoint only if it came before the stop, and long enough for QEMU's loop to
- * have come round. In doubt the secondary gets it again, rather than never.
- */
-#define QEMU_ROUND_US 300
-
-static bool may_be_held(const struct port *o, uint64_t number, uint64_t stop_at_us)
-{
-	return o->mirrored - number < ARRIVALS &&
-	       o->mirrored_at_us[number % ARRIVALS] + QEMU_ROUND_US > stop_at_us;
-}
-
-/* Unknown is how many frames without a number the guest has yet to read, but not more than a tap
- * holds. QEMU may hold one. */
-static uint64_t place_without_origin(const struct port *o)
-{
-	uint64_t most = TAP_QUEUE_FRAMES + 1;
-
-	return MAX(o->mark, o->mirrored > most ? o->mirrored - most : 0);
-}
-
-/*
- * Number of the last frame that the guest has read; it stands still. Frames that a full tap drops
- * have numbers, too: then the guest may have read less than this says, and the secondary misses
- * those frames as if the network had lost them. What the compare makes of it decides about a
- * checkpoint; there is one right now.
- */
-static uint64_t place_of_guest(struct port *o, uint64_t stop_at_us)
-{
-	struct tapcount_now now = {};
-
-	if (take_counts(o, &now))
-		return o->mirrored; /* the tap is gone, and so is the guest */
-	check_mirror_loss(o);
-	if (now.read == o->read_at_close)
-		return o->mark;
-	if (find_origin(o, &now)) {
-		o->mark = now.mirrored;
-	} else if (o->has_origin) {
-		o->mark = tapcount_place(&o->count, &now).at_most;
-	} else {
-		o->mark = place_without_origin(o);
-		return o->mark;
-	}
-	o->read_at_close = now.read;
-	if (o->mark && may_be_held(o, o->mark, stop_at_us))
-		o->mark--;
-	return o->mark;
-}
 
 struct rewrite_teller {
 	struct proxy *p;
@@ -398,9 +203,9 @@ static void tell_rewrite(void *arg, const struct flow_key *k, const struct rewri
 	chan_io_send(t->p, &m);
 }
 
-void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t stop_at_us)
+void primary_side_close(struct proxy *p, const struct proxy_call *c)
 {
-	struct rewrite_teller t = {p, epoch};
+	struct rewrite_teller t = {p, c->epoch};
 
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		read_queue_dry(&p->ports[i]);
@@ -408,14 +213,15 @@ void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t sto
 	for (unsigned i = 0; i < p->config.nic_count; i++) {
 		struct chan_msg m = {.type = CHAN_EPOCH,
 				     .nic = (uint8_t)i,
-				     .number = epoch,
-				     .mark = place_of_guest(&p->ports[i], stop_at_us)};
+				     .number = c->epoch,
+				     .mark = primary_side_place(&p->ports[i], c)};
 
 		chan_io_send(p, &m);
 	}
-	compare_close_epoch(p->compare, epoch, runs ? COMPARE_MATCH : COMPARE_HOLD, clock_now_us());
-	p->epoch = epoch;
-	p->compares = runs;
+	compare_close_epoch(p->compare, c->epoch, c->runs ? COMPARE_MATCH : COMPARE_HOLD,
+			    clock_now_us());
+	p->epoch = c->epoch;
+	p->compares = c->runs;
 	p->told_waiting = false;
 }
 
@@ -448,27 +254,12 @@ void primary_side_message(struct proxy *p, const struct chan_msg *m)
 		compare_lost(p->compare, "the secondary lost frames", clock_now_us());
 }
 
-static int start_count(struct port *o)
-{
-	struct tapcount_now now = {};
-
-	o->own_told = 0;
-	o->mirrored = o->mark = 0;
-	o->has_origin = false;
-	o->read_at_close = UINT64_MAX;
-	if (take_counts(o, &now))
-		return -ENODEV;
-	o->lost = now.lost;
-	find_origin(o, &now); /* else later: frames from before the mirror wait for the guest */
-	return 0;
-}
-
 int primary_side_enter(struct proxy *p, struct err *e)
 {
 	int r = ports_mirror(p, MIRROR_TO_GUEST, primary_side_on_mirror, e);
 
 	for (unsigned i = 0; !r && i < p->config.nic_count; i++)
-		if (start_count(&p->ports[i]))
+		if (primary_side_start_count(&p->ports[i]))
 			r = err_set(e, ENODEV, "tap %s is gone", p->ports[i].tap.name);
 	return r;
 }

@@ -37,9 +37,6 @@ enum proxy_side {
 /* More than wait in a mirror's full buffer (mirror.h: 0.35 KB for a small frame). */
 #define MIRROR_FULL_BATCHES (MIRROR_RCVBUF_BYTES / 256 / MIRROR_BATCH)
 
-/* Frames whose arrival is remembered; a tap queues 1000. */
-#define ARRIVALS 2048
-
 /* A mirror that is being closed. */
 struct closer {
 	struct job job;
@@ -67,9 +64,9 @@ struct port {
 	bool has_origin;              /* @count has one: the tap was seen empty */
 	uint64_t mirrored;            /* number of the last frame that was mirrored */
 	uint64_t mark, read_at_close; /* at the last close */
-	uint64_t mirrored_at_us[ARRIVALS];
-	uint64_t frames_out_before; /* at the last housekeeping */
-	uint64_t lost, overruns;    /* already told */
+	bool doubted;                 /* then, QEMU may have held the frame behind @mark */
+	uint64_t frames_out_before;   /* at the last housekeeping */
+	uint64_t lost, overruns;      /* already told */
 	uint64_t unsent_out, unsent_in;
 	uint64_t frames_in, frames_out;
 	unsigned own_told;
@@ -194,13 +191,21 @@ bool proxy_rewrites(const struct proxy *p);
 /* Complete the checksum of a packet that was changed, if nobody else will. */
 void rewritten_checksum(const struct nfqueue_packet *n, uint8_t *data);
 int primary_side_enter(struct proxy *p, struct err *e);
-void primary_side_close(struct proxy *p, uint64_t epoch, bool runs, uint64_t stop_at_us);
+void primary_side_close(struct proxy *p, const struct proxy_call *c);
 void primary_side_commit(struct proxy *p, uint64_t epoch);
 void primary_side_message(struct proxy *p, const struct chan_msg *m);
 void primary_side_read_dry(struct proxy *p);
-void primary_side_read_mirror(struct port *o);
 void primary_side_on_queue(void *arg, int fd, uint32_t revents);
+
+/* proxy-input.c: what the primary's guest is given */
+int primary_side_start_count(struct port *o);
 void primary_side_on_mirror(void *arg, int fd, uint32_t revents);
+void primary_side_read_mirror(struct port *o);
+
+/* Number of the last frame that the guest, which stands still, has read. */
+uint64_t primary_side_place(struct port *o, const struct proxy_call *c);
+void primary_side_filter(struct proxy *p);
+void primary_side_unfilter(struct proxy *p);
 
 /* proxy-relay.c: a host that the guest leaves, and the one it goes to */
 void relay_begin(struct proxy *p);
@@ -240,6 +245,13 @@ void ports_stop_mirror(struct proxy *p);
 /* Nothing from outside reaches a guest that stands still, as QEMU would keep a frame for it over a
  * load. On a primary: before its guest is stopped. Off when a port joins. */
 void ports_filter(struct proxy *p, bool on);
+
+/* Then what came before is the guest's, which still runs: its QEMU finds nothing that it could keep
+ * when it stops. A guest that does not read keeps nobody waiting for longer than @wait_us. */
+void ports_filter_dry(struct proxy *p, uint64_t wait_us);
+
+/* No frame waits for the guest: the tap's own word, for all descriptors of it. */
+bool port_is_read(const struct port *o);
 
 /* As many as can; the first error. */
 int ports_join(struct proxy *p, struct err *e);

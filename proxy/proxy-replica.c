@@ -223,9 +223,12 @@ void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs)
 		replica_net_running(p->replica);
 }
 
+/* The primary's checkpoint waits, not its guest. */
+#define FILTER_WAIT_US (2 * USEC_PER_MSEC)
+
 void replica_side_stopped(struct proxy *p)
 {
-	ports_filter(p, true);
+	ports_filter_dry(p, FILTER_WAIT_US);
 	replica_net_stopped(p->replica);
 }
 

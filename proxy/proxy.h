@@ -63,12 +63,15 @@ enum proxy_op {
 	PROXY_ATTACH_SECONDARY, /* the same on the other side; this host's guest is not to be heard
 				 */
 	PROXY_DETACH,           /* the session is over; what is held stays so until the next word */
-	PROXY_FILTER,  /* primary: the guest is about to be stopped for a switch-over: no frame
-			  reaches it any more, all go to its successor; until the next PASS or
-			  TAKE_OVER */
-	PROXY_CLOSE,   /* primary: the guest stands still for checkpoint @epoch; @runs: in the next
+	PROXY_FILTER,   /* primary: the guest is about to be stopped for a switch-over: no frame
+			  reaches it any more, all go to its successor; done when it has read what
+			  came before, but soon if it does not read; until UNFILTER, the next PASS
+			  or TAKE_OVER */
+	PROXY_UNFILTER, /* primary: the switch-over failed, the guest goes on here; what came
+			   meanwhile is lost to it */
+	PROXY_CLOSE,    /* primary: the guest stands still for checkpoint @epoch; @runs: in the next
 			  epoch   the secondary runs too */
-	PROXY_COMMIT,  /* primary: checkpoint @epoch is committed */
+	PROXY_COMMIT,   /* primary: checkpoint @epoch is committed */
 	PROXY_PASS,    /* the guest runs here and nobody protects it: in the bridge, nothing held */
 	PROXY_HOLD,    /* primary without a session, whose peer may have taken over: nothing leaves,
 			  ARP neither, until the next attach or PASS; what is held then goes on
@@ -78,8 +81,8 @@ enum proxy_op {
 			  passed on to the peer, until that has joined the network, or at once, this
 			  host's taps are out of the bridges */
 	PROXY_LEAVE,   /* after PROXY_SILENCE: done when the taps are out */
-	PROXY_STOPPED, /* secondary: its guest stands still, for checkpoint @epoch, whose marks of
-			  an earlier attempt do not count; 0: for none */
+	PROXY_STOPPED, /* secondary: its guest is stopped when this is done, for checkpoint @epoch,
+			  whose marks of an earlier attempt do not count; 0: for none */
 	PROXY_COMMITTED, /* secondary: @epoch is committed here */
 	PROXY_LOADED, /* secondary: the guest stands at @epoch; @runs: it is set running when this
 			 is done */
@@ -97,8 +100,8 @@ struct proxy_call {
 	enum proxy_op op;
 	uint64_t epoch;
 	bool runs, planned, busy;
-	uint64_t stop_at_us; /* PROXY_CLOSE: when the guest's stop was sent; the guest stood still
-				soon after */
+	bool ran; /* PROXY_CLOSE: the guest ran until it was stopped for this checkpoint */
+	uint64_t read_before[PROXY_MAX_NICS]; /* PROXY_CLOSE: by proxy_before_stop() */
 	int fd;
 	void (*done)(struct proxy_call *c); /* on the daemon's loop; may be NULL */
 	void *arg;
@@ -106,6 +109,13 @@ struct proxy_call {
 
 /** proxy_submit() - orders are carried out in turn. @c must not be busy. */
 void proxy_submit(struct proxy *p, struct proxy_call *c);
+
+/**
+ * proxy_before_stop() - right before the guest is told to stop: note in @c, the PROXY_CLOSE to come,
+ * how many frames its QEMU has read. A guest that runs has been given those, whatever QEMU reads and
+ * keeps from then on. From the daemon's thread; some microseconds.
+ */
+void proxy_before_stop(struct proxy *p, struct proxy_call *c);
 
 /**
  * proxy_run() - carry out one order and wait for it, at most @timeout_ms, from the daemon's thread:

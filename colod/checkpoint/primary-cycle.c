@@ -50,6 +50,7 @@ void primary_begin(struct primary *p)
 	p->begun_at_us = clock_now_us();
 	p->waiting_since_us = 0;
 	p->phase = PRIMARY_PREPARE;
+	p->packets_filtered = false;
 	p->suspended = p->prepared = p->sent = p->received = p->verified = p->committed = false;
 	atomic_store(&p->tx.hurry, true);
 	ckpt_send(p->env, WIRE_NEW, p->epoch + 1, p->flags);
@@ -207,6 +208,8 @@ void primary_abort(struct primary *p, const char *what, const struct err *why)
 	p->failures_in_a_row++;
 	p->phase = p->synced ? PRIMARY_IDLE : PRIMARY_COPY;
 	primary_answer(&p->serving, &res);
+	if (was_switch)
+		primary_packets_unfilter(p);
 	if (p->failures_in_a_row >= MAX_FAILURES) {
 		ckpt_event(p->env, FSM_EV_SYNC_FAILED, "%s %u times in a row: %s", what,
 			   p->failures_in_a_row, err_msg(why));

@@ -141,6 +141,7 @@ void primary_pause(struct primary *p)
 	p->holding = true;
 	lseek(p->env->guest->devstate_pos_fd, 0, SEEK_SET);
 	/* QEMU runs these in order; saving goes on while we scan and copy. */
+	primary_packets_before_stop(p);
 	p->stop_at_us = clock_now_us();
 	send_call(p, CALL_STOP, "stop", NULL);
 	send_call(p, CALL_SAVE, "xen-save-devices-state", save_args(p->env->guest));

@@ -89,6 +89,7 @@ struct primary {
 	uint32_t current_triggers; /* that it serves */
 	uint32_t flags;
 	struct list waiting, serving; /* struct ckpt_waiter */
+	bool packets_filtered;        /* of a switch-over: no frame reaches the guest any more */
 	bool packets_closed;          /* output from here on belongs to the next epoch */
 	bool packets_left; /* of a switch-over: this host is out of the guest's network */
 	bool suspended, prepared, captured, hashed, saved, resumed, sent, received, verified;
@@ -107,8 +108,8 @@ struct primary {
 	struct err last_err;
 
 	/* Orders to the proxy, and the session they were given in. */
-	struct proxy_call close_call, commit_call, leave_call;
-	uint64_t close_session, leave_session;
+	struct proxy_call filter_call, close_call, commit_call, leave_call;
+	uint64_t filter_session, close_session, leave_session;
 
 	/* QMP commands under way; replies to the first @stale_calls belong to a session that is
 	 * over. */
@@ -128,6 +129,13 @@ void primary_on_stall(void *arg);
 
 /* primary-packets.c: orders to the proxy */
 void primary_packets_init(struct primary *p);
+
+/* Before the stop of a switch-over; true when that may go on. */
+bool primary_packets_filter(struct primary *p);
+
+/* After a switch-over that failed. */
+void primary_packets_unfilter(struct primary *p);
+void primary_packets_before_stop(struct primary *p);
 void primary_packets_close(struct primary *p);
 void primary_packets_commit(struct primary *p);
 void primary_packets_leave(struct primary *p);
@@ -138,8 +146,9 @@ void primary_work_init(struct primary *p);
 void primary_submit(struct primary *p, struct tx_job *j, enum tx_work work);
 void primary_round(struct primary *p);
 
-/* primary.c: what a finished job means for the session */
+/* primary.c: what a finished job means for the session, and all that a pause waits for */
 void primary_work_done(struct primary *p, struct tx_job *j);
+void primary_maybe_pause(struct primary *p);
 
 /* primary-pause.c: stop, capture, save, cont */
 void primary_pause(struct primary *p);

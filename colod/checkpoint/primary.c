@@ -228,9 +228,9 @@ static void on_ready(struct primary *p, const struct wire_msg *m)
 	primary_submit(p, j, TX_OPEN);
 }
 
-static void maybe_pause(struct primary *p)
+void primary_maybe_pause(struct primary *p)
 {
-	if (p->phase == PRIMARY_PREPARE && p->suspended && p->prepared)
+	if (p->phase == PRIMARY_PREPARE && p->suspended && p->prepared && primary_packets_filter(p))
 		primary_pause(p);
 }
 
@@ -258,7 +258,7 @@ void primary_message(struct primary *p, const struct wire_msg *m)
 		break;
 	case WIRE_SUSPENDED:
 		p->suspended |= p->phase == PRIMARY_PREPARE && next;
-		maybe_pause(p);
+		primary_maybe_pause(p);
 		break;
 	case WIRE_RECEIVED:
 		p->received |= sending && next;
@@ -348,7 +348,7 @@ void primary_work_done(struct primary *p, struct tx_job *j)
 		break;
 	case TX_PREPARE:
 		p->prepared = true;
-		maybe_pause(p);
+		primary_maybe_pause(p);
 		break;
 	case TX_CAPTURE:
 		captured(p, j);

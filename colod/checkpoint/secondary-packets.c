@@ -11,7 +11,7 @@ static void on_stopped(struct proxy_call *c)
 		return;
 	s->marked = MIN(s->marked, c->epoch - 1);
 	s->packets_stopped = true;
-	secondary_maybe_suspended(s);
+	secondary_packets_are_stopped(s);
 }
 
 static void on_loaded(struct proxy_call *c)

@@ -83,6 +83,9 @@ void secondary_fail(struct secondary *s, const char *what, const char *why);
 /* SUSPENDED of the last NEW, when guest and proxy both stand still; and what follows from it. */
 void secondary_maybe_suspended(struct secondary *s);
 
+/* No frame reaches our guest any more. */
+void secondary_packets_are_stopped(struct secondary *s);
+
 /* secondary-load.c */
 void secondary_work_init(struct secondary *s);
 void secondary_submit(struct secondary *s, enum apply_work work);
@@ -95,7 +98,7 @@ void secondary_run_live(struct secondary *s);
 
 /* secondary-packets.c: orders to the proxy */
 void secondary_packets_init(struct secondary *s);
-/* For the last NEW; secondary_maybe_suspended() follows, not from within. */
+/* For the last NEW; secondary_packets_are_stopped() follows, not from within. */
 void secondary_packets_stopped(struct secondary *s);
 void secondary_packets_committed(struct secondary *s);
 

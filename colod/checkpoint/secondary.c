@@ -74,6 +74,14 @@ static void on_stopped(void *arg, const struct qmp_reply *r)
 	secondary_maybe_suspended(s);
 }
 
+void secondary_packets_are_stopped(struct secondary *s)
+{
+	if (s->phase == SECONDARY_STOPPING)
+		secondary_call(s, "stop", on_stopped);
+	else
+		secondary_maybe_suspended(s);
+}
+
 static void on_new(struct secondary *s, const struct wire_msg *m)
 {
 	/* Applying and loading the epoch before may still be under way: the guest stands still
@@ -86,14 +94,13 @@ static void on_new(struct secondary *s, const struct wire_msg *m)
 	}
 	s->new_epoch = m->epoch;
 	s->suspended = false;
+	if (s->running || s->phase == SECONDARY_RUN)
+		s->phase = SECONDARY_STOPPING;
 	/* Before QEMU stops, so that it finds its taps empty then; and if it stands still: a load
 	 * under way may have said that it runs. */
 	secondary_packets_stopped(s);
-	if (s->running || s->phase == SECONDARY_RUN) {
-		s->phase = SECONDARY_STOPPING;
-		secondary_call(s, "stop", on_stopped);
-	}
-	secondary_maybe_suspended(s);
+	if (s->packets_stopped)
+		secondary_packets_are_stopped(s);
 }
 
 static void on_handover(struct secondary *s, const struct wire_msg *m)
@@ -254,7 +261,7 @@ void secondary_stop(struct secondary *s)
 	if (s->phase == SECONDARY_OFF)
 		return;
 	rx_stop(&s->rx);
-	if (s->running || s->phase == SECONDARY_RUN)
+	if (s->running || s->phase == SECONDARY_RUN || s->phase == SECONDARY_STOPPING)
 		secondary_call(s, "stop", on_stopped_for_good);
 	s->running = false;
 	end_session(s);

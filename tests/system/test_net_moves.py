@@ -36,7 +36,7 @@ def test_nothing_is_lost_when_the_guest_moves_back_and_forth(make_pair, scale, m
             loads.wait_progress(5)
             node = switch(pair, node)
         loads.wait_progress(5)
-        loads.assert_intact(may_repeat=REPEATED)
+        loads.assert_intact()
     node.verify()
     node.console.audit()
 

@@ -470,19 +470,28 @@ static inline void attach_to_test(struct world *w, struct host *h, enum proxy_op
 	carry_out(w, h, (struct proxy_call){.op = op, .fd = fd[0]});
 }
 
-/* Frames that came before a stop so late have been given to the guest if they were read. */
-#define LONG_AFTER UINT64_MAX
-
-/* The guest of @p stands still for @epoch since @stop_at_us. */
-static inline void close_at(struct world *w, struct host *p, uint64_t epoch, bool runs,
-			    uint64_t stop_at_us)
+/* The guest of @h is told to stop: what was read until now it has been given. */
+static inline struct proxy_call about_to_stop(struct host *h)
 {
-	carry_out(w, p,
-		  (struct proxy_call){.op = PROXY_CLOSE,
-				      .epoch = epoch,
-				      .runs = runs,
-				      .stop_at_us = stop_at_us,
-				      .fd = -1});
+	struct proxy_call c = {.op = PROXY_CLOSE, .ran = true, .fd = -1};
+
+	proxy_before_stop(h->proxy, &c);
+	return c;
+}
+
+/* The guest of @p stands still for @epoch, @stop was noted before. */
+static inline void close_at(struct world *w, struct host *p, uint64_t epoch, bool runs,
+			    struct proxy_call stop)
+{
+	stop.epoch = epoch;
+	stop.runs = runs;
+	carry_out(w, p, stop);
+}
+
+/* Nothing was read since the guest of @p was told to stop. */
+static inline void close_now(struct world *w, struct host *p, uint64_t epoch, bool runs)
+{
+	close_at(w, p, epoch, runs, about_to_stop(p));
 }
 
 /* Both guests stand still for @epoch, and the secondary knows all that belongs to it. */
@@ -490,7 +499,7 @@ static inline void close_epoch(struct world *w, struct host *p, struct host *s, 
 			       bool runs)
 {
 	order(w, s, PROXY_STOPPED, 0, false);
-	close_at(w, p, epoch, runs, LONG_AFTER);
+	close_now(w, p, epoch, runs);
 	await(w, s->marked == epoch);
 }
 

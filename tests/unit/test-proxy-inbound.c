@@ -91,12 +91,12 @@ static void the_replicas_questions_are_answered_from_the_mirror(void **state)
 static void close_while_they_come(struct world *w, uint64_t epoch, bool runs, uint32_t from,
 				  uint32_t to)
 {
-	uint64_t stop_at_us = clock_now_us();
+	struct proxy_call stop = about_to_stop(&w->a);
 
 	order(w, &w->b, PROXY_STOPPED, 0, false);
 	say(w, &w->a, from, to);
 	expect(w, &w->a, from, from);
-	close_at(w, &w->a, epoch, runs, stop_at_us);
+	close_at(w, &w->a, epoch, runs, stop);
 	await(w, w->b.marked == epoch);
 }
 
@@ -121,6 +121,63 @@ static void frames_that_the_primary_had_not_been_given_come_again_after_the_load
 	expect_no_more(w, &w->b);
 }
 
+/* The guest stands still, since long or because it was stopped now (@ran), and QEMU reads frame 1,
+ * which had waited for it, and keeps it. */
+static void keep_one_at_a_stop(struct world *w, bool ran)
+{
+	struct proxy_call stop;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	say(w, &w->a, 1, 1);
+	expect(w, &w->b, 1, 1); /* it came long ago */
+	order(w, &w->b, PROXY_STOPPED, 0, false);
+	if (!ran)
+		expect(w, &w->a, 1, 1);
+	stop = about_to_stop(&w->a);
+	stop.ran = ran;
+	if (ran)
+		expect(w, &w->a, 1, 1);
+	close_at(w, &w->a, 2, true, stop);
+	await(w, w->b.marked == 2);
+	commit_epoch(w, &w->a, &w->b, 2, true);
+	expect(w, &w->b, 1, 1);
+}
+
+static void a_frame_that_waited_long_and_was_read_after_the_stop_comes_again(void **state)
+{
+	struct world *w = *state;
+
+	keep_one_at_a_stop(w, true);
+	expect_no_more(w, &w->b);
+}
+
+static void what_qemu_kept_at_a_stop_was_given_once_the_guest_ran_again(void **state)
+{
+	struct world *w = *state;
+
+	keep_one_at_a_stop(w, true);
+	for (uint64_t epoch = 3; epoch < 6; epoch++) {
+		checkpoint(w, &w->a, &w->b, epoch, true);
+		expect_no_more(w, &w->b);
+	}
+}
+
+static void what_qemu_kept_of_a_guest_that_did_not_run_is_not_given_yet(void **state)
+{
+	struct world *w = *state;
+	struct proxy_call stop;
+
+	keep_one_at_a_stop(w, false);
+	order(w, &w->b, PROXY_STOPPED, 0, false);
+	stop = about_to_stop(&w->a);
+	stop.ran = false;
+	close_at(w, &w->a, 3, true, stop);
+	await(w, w->b.marked == 3);
+	commit_epoch(w, &w->a, &w->b, 3, true);
+	expect(w, &w->b, 1, 1);
+}
+
 /* Past the bridge: each has arrived when it was sent. */
 static void say_to_tap(struct world *w, int fd, uint32_t from, uint32_t to)
 {
@@ -134,7 +191,7 @@ static uint64_t mark_of(struct world *w, uint64_t epoch)
 {
 	struct chan_msg m;
 
-	close_at(w, &w->a, epoch, true, LONG_AFTER);
+	close_now(w, &w->a, epoch, true);
 	peer_expect(w, &m, CHAN_EPOCH);
 	assert_int_equal(m.number, epoch);
 	return m.mark;
@@ -367,6 +424,9 @@ int main(void)
 		PROXY_TEST(the_replica_hears_nothing_of_its_own_hosts_network),
 		PROXY_TEST(the_replicas_questions_are_answered_from_the_mirror),
 		PROXY_TEST(frames_that_the_primary_had_not_been_given_come_again_after_the_load),
+		PROXY_TEST(a_frame_that_waited_long_and_was_read_after_the_stop_comes_again),
+		PROXY_TEST(what_qemu_kept_at_a_stop_was_given_once_the_guest_ran_again),
+		PROXY_TEST(what_qemu_kept_of_a_guest_that_did_not_run_is_not_given_yet),
 		PROXY_TEST(frames_from_before_the_mirror_do_not_count_as_those_that_were_mirrored),
 		PROXY_TEST(a_tap_that_is_never_empty_does_not_keep_the_mark_for_ever),
 		PROXY_TEST(frames_that_were_given_to_the_primary_do_not_come_again),

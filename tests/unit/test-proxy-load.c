@@ -63,7 +63,7 @@ static void a_flood_to_the_guest_keeps_nobody_waiting(void **state)
 	flood_start(w, &f, &w->a);
 	for (uint64_t epoch = 1; epoch <= 3; epoch++) {
 		assert_string_equal(status(&w->a).side, "primary");
-		close_at(w, &w->a, epoch, true, LONG_AFTER);
+		close_now(w, &w->a, epoch, true);
 	}
 	order(w, &w->a, PROXY_PASS, 0, false);
 	assert_string_equal(status(&w->a).side, "pass");
@@ -84,7 +84,7 @@ static void frames_that_find_no_room_for_the_peer_ask_for_a_checkpoint(void **st
 	uint32_t number = 0;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	while (!status(&w->a).mirror_lost) {
 		datagram(w, true, ++number, 55000);
 		send_frame(&w->a, &w->m);
@@ -100,7 +100,7 @@ static void frames_that_the_mirror_missed_ask_for_a_checkpoint(void **state)
 	int bytes = 64 << 10, fd;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	enter(&w->a);
 	fd = packet_socket(TAP);
 	pthread_mutex_lock(&p->lock); /* it cannot read */
@@ -130,11 +130,11 @@ static void verdicts_that_could_not_be_sent_are_told_and_sent_later(void **state
 	struct world *w = *state;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	for (uint32_t i = 1; i <= MANY; i++)
 		guest_says(w, &w->a, i);
 	await(w, held(&w->a) == MANY);
-	close_at(w, &w->a, 2, true, LONG_AFTER);
+	close_now(w, &w->a, 2, true);
 	set_send_buffer(w->a.proxy, 0);
 	order(w, &w->a, PROXY_COMMIT, 2, false);
 	expect_checkpoint_for_loss(w, &w->a);

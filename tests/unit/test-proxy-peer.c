@@ -37,7 +37,7 @@ static void a_broken_connection_is_told_once_to_the_primary(void **state)
 	struct world *w = *state;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	close_fd(&w->peer);
 	expect_lost_and_alive(w, &w->a, "packet connection");
 }
@@ -63,7 +63,7 @@ static void a_peer_that_ends_half_way_through_a_message_is_a_broken_connection(v
 	uint8_t head[CHAN_ENCODE_MAX];
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	chan_encode(&m, head);
 	say_bytes(w, head, 10);
 	close_fd(&w->peer);
@@ -77,7 +77,7 @@ static void garbage_ends_the_connection_and_nothing_else(void **state)
 	uint8_t noise[4096];
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	rng_fill(&rng, noise, sizeof(noise));
 	say_bytes(w, noise, sizeof(noise));
 	expect_lost_and_alive(w, &w->a, "unknown");
@@ -89,7 +89,7 @@ static void a_nic_that_is_not_there_ends_the_connection_and_nothing_else(void **
 	struct chan_msg m = {.type = CHAN_LOST, .nic = PROXY_MAX_NICS - 1, .number = 1};
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	say_message(w, &m);
 	expect_lost_and_alive(w, &w->a, "NIC");
 }
@@ -158,14 +158,14 @@ static void senseless_messages_release_nothing_of_the_primary(void **state)
 	struct world *w = *state;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	guest_says(w, &w->a, 1);
 	await(w, held(&w->a) == 1);
 	babble(w, 1);
 	assert_int_equal(held(&w->a), 1);
 	client_expect_nothing(w, &w->a);
 	assert_false(guest_take(w, &w->a));
-	close_at(w, &w->a, 2, true, LONG_AFTER);
+	close_now(w, &w->a, 2, true);
 	order(w, &w->a, PROXY_COMMIT, 2, false);
 	client_expect(w, &w->a, 1);
 	assert_int_equal(w->a.lost, 0);
@@ -210,12 +210,12 @@ static void a_peer_that_does_not_read_does_not_stop_the_primary(void **state)
 	struct world *w = *state;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, false, LONG_AFTER);
+	close_now(w, &w->a, 1, false);
 	flood(w, &w->a);
 	assert_true(status(&w->a).mirror_lost > 0);
 	guest_says(w, &w->a, 1);
 	await(w, held(&w->a) == 1);
-	close_at(w, &w->a, 2, false, LONG_AFTER);
+	close_now(w, &w->a, 2, false);
 	order(w, &w->a, PROXY_COMMIT, 2, false);
 	client_expect(w, &w->a, 1);
 	assert_int_equal(w->a.lost, 0);
@@ -228,7 +228,7 @@ static void a_peer_that_reads_again_gets_whole_messages(void **state)
 	uint64_t last = 0;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, false, LONG_AFTER);
+	close_now(w, &w->a, 1, false);
 	flood(w, &w->a);
 	for (unsigned frames = 0; frames + status(&w->a).mirror_lost < FLOOD_FRAMES; frames++) {
 		peer_expect(w, &m, CHAN_FRAME_IN);
@@ -260,10 +260,10 @@ static void what_belongs_to_a_checkpoint_finds_room_where_frames_find_none(void 
 	struct chan_msg m;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, false, LONG_AFTER);
+	close_now(w, &w->a, 1, false);
 	fill_up(w, &w->a);
 	for (uint64_t epoch = 2; epoch <= 20; epoch++) {
-		close_at(w, &w->a, epoch, false, LONG_AFTER);
+		close_now(w, &w->a, epoch, false);
 		order(w, &w->a, PROXY_COMMIT, epoch, false);
 	}
 	for (uint64_t epoch = 1; epoch <= 20; epoch++) {
@@ -281,7 +281,7 @@ static void a_peer_that_asks_and_never_listens_is_a_broken_connection(void **sta
 	size_t n = chan_encode(&ping, head);
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, true, LONG_AFTER);
+	close_now(w, &w->a, 1, true);
 	for (size_t sent = 0; sent < 32 * MIB; sent += n)
 		if (send(w->peer, head, n, MSG_NOSIGNAL) < 0)
 			break;

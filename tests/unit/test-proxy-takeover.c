@@ -182,6 +182,45 @@ static void frames_that_come_while_a_guest_is_stopped_for_a_switch_over_go_to_th
 	assert_false(guest_take(w, &w->a));
 }
 
+static void a_guest_that_reads_nothing_is_moved_with_what_waits_for_it(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, false);
+	for (uint32_t i = 1; i <= 3; i++)
+		client_says(w, &w->a, i);
+	await(w, status(&w->a).mirrored == 3);
+	order(w, &w->a, PROXY_FILTER, 0, false);
+	switch_over(w, 2);
+	for (uint32_t i = 1; i <= 3; i++)
+		guest_expect(w, &w->b, i);
+	assert_false(guest_take(w, &w->b));
+}
+
+static void after_a_switch_over_that_failed_both_guests_go_on_with_the_same_frames(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	order(w, &w->b, PROXY_STOPPED, 0, false);
+	order(w, &w->a, PROXY_FILTER, 0, false);
+	for (uint32_t i = 1; i <= 3; i++)
+		client_says(w, &w->a, i);
+	await(w, status(&w->a).mirrored == 3);
+	order(w, &w->a, PROXY_UNFILTER, 0, false);
+	checkpoint(w, &w->a, &w->b, 2, true);
+	assert_false(guest_take(w, &w->b));
+	for (uint32_t i = 4; i <= 6; i++) {
+		client_says(w, &w->a, i);
+		guest_expect(w, &w->a, i);
+		guest_expect(w, &w->b, i);
+	}
+	checkpoint(w, &w->a, &w->b, 3, true);
+	assert_false(guest_take(w, &w->b));
+}
+
 /* ---- a connection whose numbers differ ---- */
 
 #define PORT   80
@@ -436,6 +475,8 @@ int main(void)
 		PROXY_TEST(frames_on_their_way_at_a_switch_over_reach_the_new_host_once),
 		PROXY_TEST(
 			frames_that_come_while_a_guest_is_stopped_for_a_switch_over_go_to_the_new_host_only),
+		PROXY_TEST(a_guest_that_reads_nothing_is_moved_with_what_waits_for_it),
+		PROXY_TEST(after_a_switch_over_that_failed_both_guests_go_on_with_the_same_frames),
 		PROXY_TEST(both_guests_speak_with_the_client_each_in_its_own_numbers),
 		PROXY_TEST(after_a_take_over_numbers_are_rewritten_in_both_directions),
 		PROXY_TEST(after_a_take_over_errors_quote_what_their_receiver_knows),

@@ -32,13 +32,13 @@ static void output_waits_for_the_commit_of_its_own_epoch_and_keeps_its_order(voi
 	struct world *w = *state;
 
 	attach(w, &w->a, &w->b);
-	close_at(w, &w->a, 1, false, LONG_AFTER);
+	close_now(w, &w->a, 1, false);
 	for (uint32_t i = 1; i <= 20; i++)
 		guest_says(w, &w->a, i);
 	await(w, held(&w->a) == 20);
 	order(w, &w->a, PROXY_COMMIT, 1, false);
 	client_expect_nothing(w, &w->a);
-	close_at(w, &w->a, 2, false, LONG_AFTER);
+	close_now(w, &w->a, 2, false);
 	guest_says(w, &w->a, 21);
 	await(w, held(&w->a) == 21);
 	order(w, &w->a, PROXY_COMMIT, 1, false);
@@ -57,10 +57,10 @@ static void a_checkpoint_that_is_tried_again_takes_all_that_waits(void **state)
 	attach(w, &w->a, &w->b);
 	checkpoint(w, &w->a, &w->b, 1, false);
 	guest_says(w, &w->a, 1);
-	close_at(w, &w->a, 2, false, LONG_AFTER);
+	close_now(w, &w->a, 2, false);
 	guest_says(w, &w->a, 2);
 	await(w, held(&w->a) == 2);
-	close_at(w, &w->a, 2, false, LONG_AFTER);
+	close_now(w, &w->a, 2, false);
 	client_expect_nothing(w, &w->a);
 	order(w, &w->a, PROXY_COMMIT, 2, false);
 	client_expect(w, &w->a, 1);
@@ -159,7 +159,7 @@ static void passing_releases_what_waits_before_what_comes(void **state)
 	for (uint32_t i = 1; i <= 50; i++)
 		guest_says(w, &w->a, i);
 	await(w, held(&w->a) == 50);
-	close_at(w, &w->a, 2, false, LONG_AFTER);
+	close_now(w, &w->a, 2, false);
 	for (uint32_t i = 51; i <= 100; i++)
 		guest_says(w, &w->a, i);
 	order(w, &w->a, PROXY_PASS, 0, false);
@@ -191,7 +191,7 @@ static void a_silenced_guest_is_never_heard_again(void **state)
 	struct world *w = *state;
 
 	attach_to_test(w, &w->a, PROXY_ATTACH_PRIMARY);
-	close_at(w, &w->a, 1, false, LONG_AFTER);
+	close_now(w, &w->a, 1, false);
 	for (uint32_t i = 1; i <= 20; i++)
 		guest_says(w, &w->a, i);
 	await(w, held(&w->a) == 20);
