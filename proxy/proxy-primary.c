@@ -218,6 +218,7 @@ void primary_side_close(struct proxy *p, const struct proxy_call *c)
 
 		chan_io_send(p, &m);
 	}
+	proxy_untell_checkpoint(p); /* what differed in the epoch that ends here */
 	compare_close_epoch(p->compare, c->epoch, c->runs ? COMPARE_MATCH : COMPARE_HOLD,
 			    clock_now_us());
 	p->epoch = c->epoch;

@@ -163,6 +163,10 @@ void proxy_housekeeping(struct proxy *p);
 /* proxy.c: words for the daemon */
 void proxy_tell(struct proxy *p, enum tale_kind kind, uint64_t value, const char *text);
 
+/** proxy_untell_checkpoint() - the checkpoint that was asked for is the one under way: if the daemon
+ * has not heard of it yet, it need not. But what was lost may be missing behind it, too. */
+void proxy_untell_checkpoint(struct proxy *p);
+
 /** proxy_settle() - at the end of every handler: send what has piled up, arm the timer. */
 void proxy_settle(struct proxy *p);
 

@@ -34,6 +34,17 @@ void proxy_tell(struct proxy *p, enum tale_kind kind, uint64_t value, const char
 	mailbox_post(&p->tales, &t->mail);
 }
 
+/* In place of the reason for a checkpoint that is not needed any more. */
+#define SETTLED UINT64_MAX
+
+void proxy_untell_checkpoint(struct proxy *p)
+{
+	struct tale *t = &p->tale[TALE_CHECKPOINT];
+
+	if (atomic_load(&t->value) != MISMATCH_LOST)
+		atomic_store(&t->value, SETTLED);
+}
+
 static void deliver(struct proxy *p, struct tale *t)
 {
 	uint64_t value;
@@ -44,7 +55,8 @@ static void deliver(struct proxy *p, struct tale *t)
 	value = atomic_load(&t->value);
 	switch ((enum tale_kind)(t - p->tale)) {
 	case TALE_CHECKPOINT:
-		p->handlers->checkpoint(p->arg, (enum mismatch_reason)value);
+		if (value != SETTLED)
+			p->handlers->checkpoint(p->arg, (enum mismatch_reason)value);
 		break;
 	case TALE_WAITING:
 		if (p->handlers->waiting)

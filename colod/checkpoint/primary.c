@@ -192,6 +192,13 @@ void primary_trigger(struct primary *p, enum ckpt_trigger t)
 		primary_begin(p);
 }
 
+/* What was lost may be missing behind the checkpoint under way, too. */
+void primary_differed(struct primary *p, bool lost)
+{
+	if (lost || p->phase != PRIMARY_PREPARE)
+		primary_trigger(p, CKPT_BY_MISMATCH);
+}
+
 void primary_request(struct primary *p, struct ckpt_waiter *w)
 {
 	list_add_tail(&p->waiting, &w->link);

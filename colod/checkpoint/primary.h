@@ -58,6 +58,10 @@ void primary_message(struct primary *p, const struct wire_msg *m);
  * session, in the next. */
 void primary_trigger(struct primary *p, enum ckpt_trigger t);
 
+/** primary_differed() - the guests' output differs, or (@lost) some is not known: primary_trigger(),
+ * unless the checkpoint under way puts it right. */
+void primary_differed(struct primary *p, bool lost);
+
 /** primary_request() - like primary_trigger(@w->trigger); @w->fn tells the end, which may be
  * primary_stop(). */
 void primary_request(struct primary *p, struct ckpt_waiter *w);

@@ -19,9 +19,8 @@ static void on_checkpoint(void *arg, enum mismatch_reason reason)
 {
 	struct daemon *d = arg;
 
-	(void)reason;
 	automode_forced(&d->automode, clock_now_us());
-	primary_trigger(d->primary, CKPT_BY_MISMATCH);
+	primary_differed(d->primary, reason == MISMATCH_LOST);
 }
 
 static void on_waiting(void *arg)

@@ -88,6 +88,34 @@ static void output_is_released_when_the_secondary_says_the_same(void **state)
 	assert_int_equal(w->a.checkpoints, 0);
 }
 
+/* The other thread's work, while the daemon does not listen. */
+#define await_deaf(cond)                                                                           \
+	for (uint64_t end_ = clock_now_us() + GIVE_UP_US; !(cond); usleep(1000))                   \
+		if (clock_now_us() > end_)                                                         \
+			fail_msg("never: %s", #cond);
+
+static void what_differed_needs_no_checkpoint_behind_that_which_ends_its_epoch(void **state)
+{
+	struct world *w = *state;
+
+	attach(w, &w->a, &w->b);
+	checkpoint(w, &w->a, &w->b, 1, true);
+	guest_says(w, &w->a, 1);
+	guest_says(w, &w->b, 1001);
+	await_deaf(status(&w->a).compare.mismatched);
+	w->a.call = about_to_stop(&w->a);
+	w->a.call.epoch = 2;
+	proxy_submit(w->a.proxy, &w->a.call);
+	await_deaf(!status(&w->a).compares);
+	turn_until(w->loop, !w->a.call.busy);
+	order(w, &w->a, PROXY_COMMIT, 2, false);
+	assert_int_equal(w->a.checkpoints, 0);
+	checkpoint(w, &w->a, &w->b, 3, true);
+	guest_says(w, &w->a, 2);
+	guest_says(w, &w->b, 1002);
+	await(w, w->a.checkpoints == 1);
+}
+
 static void output_that_differs_asks_for_a_checkpoint_and_leaves_with_it(void **state)
 {
 	struct world *w = *state;
@@ -236,6 +264,7 @@ int main(void)
 		PROXY_TEST(output_waits_for_the_commit_of_its_own_epoch_and_keeps_its_order),
 		PROXY_TEST(a_checkpoint_that_is_tried_again_takes_all_that_waits),
 		PROXY_TEST(output_is_released_when_the_secondary_says_the_same),
+		PROXY_TEST(what_differed_needs_no_checkpoint_behind_that_which_ends_its_epoch),
 		PROXY_TEST(output_that_differs_asks_for_a_checkpoint_and_leaves_with_it),
 		PROXY_TEST(output_of_an_older_epoch_of_the_secondary_releases_nothing),
 		PROXY_TEST(arp_of_the_guest_passes_while_all_else_waits),
