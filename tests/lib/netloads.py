@@ -46,6 +46,8 @@ DIFFERING = [
     ("udp", V6, {"port": 8, "differs": 1, "interval_us": 20000}),
 ]
 MODES = ["colo", "periodic", "auto"]
+# For tests that matter with each QEMU version.
+MODES_ON_QEMUS = [(mode, "system") for mode in MODES] + [("colo", "qemu10")]
 # A guest that also makes connections of its own, to a Server among the clients.
 TALKER = Guest(append=f"rate=200 out={CLIENT_V4} out={CLIENT_V6}")
 QUIET = Guest(append="rate=200")

@@ -29,8 +29,12 @@ def pytest_sessionstart(session):
         pytest.exit(f"not built: {', '.join(pairs.missing_files())}; run make check-system", 2)
 
 
+def chooses_qemu(definition):
+    return any("qemu" in mark.args[0] for mark in definition.iter_markers("parametrize"))
+
+
 def pytest_generate_tests(metafunc):
-    if "qemu" in metafunc.fixturenames:
+    if "qemu" in metafunc.fixturenames and not chooses_qemu(metafunc.definition):
         core = metafunc.definition.get_closest_marker("core")
         metafunc.parametrize("qemu", list(pairs.QEMUS) if core else ["system"], indirect=True)
 

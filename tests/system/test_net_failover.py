@@ -6,10 +6,11 @@ import pytest
 from netblows import (CONFIG, at_a_random_moment, kill_colod, kill_host, kill_qemu, lose,
                       silence_host, take_over)
 from netclient import Loads, Server, guest_results
-from netloads import BULK, LIGHT, MODES, QUIET, STREAMS, TALKER
+from netloads import BULK, LIGHT, MODES, MODES_ON_QEMUS, QUIET, STREAMS, TALKER
 from waiting import wait_for
 
-@pytest.mark.parametrize("mode", MODES)
+
+@pytest.mark.parametrize("mode,qemu", MODES_ON_QEMUS, indirect=["qemu"])
 def test_connections_survive_the_death_of_the_primary(make_pair, rng, scale, mode):
     for _ in range(scale(30, 1)):
         pair = make_pair(nics=1, guest=QUIET, mode=mode, **CONFIG).start()

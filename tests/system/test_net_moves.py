@@ -5,7 +5,7 @@ import pytest
 
 from netblows import CONFIG, REPEATED, kill_colod, kill_host, lose
 from netclient import Loads
-from netloads import FRAGMENTS, LIGHT, MODES, QUIET, STREAMS, TAGGED
+from netloads import FRAGMENTS, LIGHT, MODES_ON_QEMUS, QUIET, STREAMS, TAGGED
 
 
 @pytest.mark.parametrize("blow,mode", [(kill_host, "colo"), (kill_colod, "periodic"),
@@ -27,7 +27,7 @@ def switch(pair, source):
     return target
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode,qemu", MODES_ON_QEMUS, indirect=["qemu"])
 def test_nothing_is_lost_when_the_guest_moves_back_and_forth(make_pair, scale, mode):
     pair = make_pair(nics=1, guest=QUIET, mode=mode).start()
     node = pair.a
