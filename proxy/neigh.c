@@ -84,13 +84,21 @@ static bool nd_parse(struct nd *nd, const struct pkt *p)
 	return true;
 }
 
-static struct neigh_entry *entry_find(struct neigh_entry *e, unsigned count,
+static struct neigh_entry *entry_find(const struct neigh_entry *e, unsigned count,
 				      const struct ip_addr *addr, uint16_t vlan)
 {
 	for (unsigned i = 0; i < count; i++)
 		if (e[i].vlan == vlan && !memcmp(&e[i].addr, addr, sizeof(*addr)))
-			return &e[i];
+			return (struct neigh_entry *)&e[i];
 	return NULL;
+}
+
+/* A guest that routes is sent what is meant for its neighbours. */
+static bool is_neighbours(const struct neigh *n, const struct ip_addr *addr, uint16_t vlan)
+{
+	const struct neigh_entry *e = entry_find(n->entries, n->count, addr, vlan);
+
+	return e && memcmp(e->mac, n->mac, 6) != 0;
 }
 
 /* The entry for @addr: there, new, or in place of the oldest. NULL for what is no host's address. */
@@ -155,7 +163,7 @@ void neigh_init(struct neigh *n, const uint8_t mac[6])
 
 void neigh_learn_own(struct neigh *n, const struct ip_addr *addr, uint16_t vlan)
 {
-	if (!entry_find(n->own, n->own_count, addr, vlan))
+	if (!entry_find(n->own, n->own_count, addr, vlan) && !is_neighbours(n, addr, vlan))
 		learn_own(n, addr, vlan, n->mac, -1);
 }
 
@@ -370,9 +378,9 @@ size_t neigh_announcement(const struct neigh *n, unsigned i, uint8_t frame[NEIGH
 
 	if (i > n->own_count)
 		return 0;
-	if (i == n->own_count)
-		return announce_rarp(n, frame);
 	e = &n->own[i];
+	if (i == n->own_count || is_neighbours(n, &e->addr, e->vlan))
+		return announce_rarp(n, frame);
 	if (ip_addr_is_ip4(&e->addr)) {
 		at = put_announcement(frame, mac_all, e->mac, e->vlan, ETHERTYPE_ARP_);
 		put_arp(frame + at, ARP_REQUEST, e->mac, e->addr.b + 12, mac_none, e->addr.b + 12);

@@ -40,7 +40,7 @@ void neigh_learn_in(struct neigh *n, const void *frame, size_t len);
 void neigh_learn_out(struct neigh *n, const void *frame, size_t len);
 
 /** neigh_learn_own() - an address that the primary knows of; with the guest's own MAC unless known
- * with another. */
+ * with another. Not one that a neighbour has: somebody sends by way of the guest. */
 void neigh_learn_own(struct neigh *n, const struct ip_addr *addr, uint16_t vlan);
 
 /**
@@ -56,8 +56,8 @@ int neigh_filter_out(struct neigh *n, const void *frame, size_t len,
 /**
  * neigh_announcement() - the @i-th frame that tells the network where the guest is now: gratuitous
  * ARP requests (RFC 5227) and unsolicited neighbour advertisements (RFC 4861 7.2.6) for each own
- * address, and one RARP broadcast for its MAC as QEMU's announce-self makes. Returns its length, 0
- * behind the last one.
+ * address, and one RARP broadcast for its MAC as QEMU's announce-self makes, which also stands in
+ * for an address that a neighbour turned out to have. Returns its length, 0 behind the last one.
  */
 size_t neigh_announcement(const struct neigh *n, unsigned i, uint8_t frame[NEIGH_FRAME_MAX]);
 

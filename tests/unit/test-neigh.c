@@ -288,6 +288,24 @@ static void every_own_address_is_announced_and_then_the_mac(void **state)
 	assert_int_equal(neigh_announcement(&n, 100000, reply), 0);
 }
 
+/* The true owner would take it for a conflict (RFC 5227, 2.4). */
+static void a_routing_guest_claims_no_address_of_its_neighbours(void **state)
+{
+	struct ip_addr before = {.b = {[10] = 0xff, 0xff, 10, 0, 0, 9}};
+	struct ip_addr after = {.b = {[10] = 0xff, 0xff, 10, 0, 0, 10}};
+
+	(void)state;
+	arp(1, false, "10.0.0.9", "10.0.0.1", 0);
+	neigh_learn_in(&n, m.b, m.len);
+	neigh_learn_own(&n, &before, 0);
+	neigh_learn_own(&n, &after, 0);
+	arp(1, false, "10.0.0.10", "10.0.0.1", 0);
+	neigh_learn_in(&n, m.b, m.len);
+	for (unsigned i = 0; neigh_announcement(&n, i, reply); i++)
+		assert_memory_equal(reply + 12, "\x80\x35", 2);
+	assert_int_equal(n.own_count, 1);
+}
+
 static void a_solicitation_of_the_guest_tells_its_address(void **state)
 {
 	(void)state;
@@ -339,6 +357,7 @@ int main(void)
 		rule(addresses_of_groups_are_not_learned),
 		rule(the_neighbour_unheard_of_for_longest_goes),
 		rule(every_own_address_is_announced_and_then_the_mac),
+		rule(a_routing_guest_claims_no_address_of_its_neighbours),
 		rule(a_solicitation_of_the_guest_tells_its_address),
 		rule(frames_cut_anywhere_are_harmless),
 	};
