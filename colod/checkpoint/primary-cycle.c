@@ -215,7 +215,8 @@ void primary_abort(struct primary *p, const char *what, const struct err *why)
 			   p->failures_in_a_row, err_msg(why));
 		return;
 	}
-	/* Not at once: what failed now would fail again. */
+	/* Not at once, whoever asks: what failed now would fail again. */
+	p->not_before_us = clock_now_us() + FAILURE_DELAY_US;
 	loop_timer_arm(p->period_timer, FAILURE_DELAY_US);
 	if (was_switch)
 		ckpt_event(p->env, FSM_EV_SWITCH_FAILED, "%s", err_msg(why));
@@ -274,6 +275,10 @@ void primary_schedule(struct primary *p)
 
 	if (p->phase != PRIMARY_IDLE)
 		return;
+	if (now < p->not_before_us) {
+		loop_timer_arm(p->period_timer, p->not_before_us - now);
+		return;
+	}
 	if (p->triggers) {
 		primary_begin(p);
 		return;

@@ -87,6 +87,8 @@ static void on_call(void *arg, const struct qmp_reply *r)
 	p->calls--;
 	if (p->stale_calls) {
 		p->stale_calls--;
+		if (s->call == CALL_CONT && r->status == -EREMOTEIO)
+			on_cont(p, r); /* the session is over, but the guest stands still */
 		return;
 	}
 	handlers[s->call](p, r);

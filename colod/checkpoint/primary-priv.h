@@ -9,6 +9,7 @@
 enum primary_phase {
 	PRIMARY_OFF,     /* no session */
 	PRIMARY_WAIT,    /* for READY */
+	PRIMARY_OPEN,    /* the worker takes the connection over */
 	PRIMARY_COPY,    /* first full copy; guest runs */
 	PRIMARY_IDLE,    /* between checkpoints: pre-copy rounds, waiting for a trigger */
 	PRIMARY_PREPARE, /* NEW sent: local rounds until little is left, and SUSPENDED */
@@ -105,6 +106,7 @@ struct primary {
 	uint64_t usual_pause_us, usual_commit_us;
 	uint64_t waiting_since_us; /* output of the epoch waits for its checkpoint; 0: none */
 	unsigned failures_in_a_row;
+	uint64_t not_before_us; /* what failed is not tried again before */
 	struct err last_err;
 
 	/* Orders to the proxy, and the session they were given in. */

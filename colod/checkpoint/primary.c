@@ -103,7 +103,7 @@ void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full)
 	p->outbox_done = false;
 	p->flags = 0;
 	p->failures_in_a_row = 0;
-	p->waiting_since_us = 0;
+	p->not_before_us = p->waiting_since_us = 0;
 	p->budget_at_us = clock_now_us();
 	/* After a switch-over output waits for the first checkpoint: at once. */
 	p->begun_at_us = full ? p->budget_at_us : 0;
@@ -188,8 +188,10 @@ bool primary_holds_guest(const struct primary *p)
 void primary_trigger(struct primary *p, enum ckpt_trigger t)
 {
 	p->triggers |= BIT(t);
-	if (p->phase == PRIMARY_IDLE || (p->phase == PRIMARY_COPY && t == CKPT_BY_FIRST))
+	if (p->phase == PRIMARY_COPY && t == CKPT_BY_FIRST)
 		primary_begin(p);
+	else
+		primary_schedule(p);
 }
 
 /* What was lost may be missing behind the checkpoint under way, too. */
@@ -227,7 +229,7 @@ static void on_ready(struct primary *p, const struct wire_msg *m)
 			   p->epoch);
 		return;
 	}
-	p->phase = p->full ? PRIMARY_COPY : PRIMARY_IDLE;
+	p->phase = PRIMARY_OPEN;
 	p->peer_may_hold = !p->full;
 	j->fd = p->bulk_fd;
 	j->full = p->full;
@@ -342,7 +344,8 @@ void primary_work_done(struct primary *p, struct tx_job *j)
 	}
 	switch (j->work) {
 	case TX_OPEN:
-		if (p->phase == PRIMARY_COPY)
+		p->phase = p->full ? PRIMARY_COPY : PRIMARY_IDLE;
+		if (p->full)
 			copy_goes_on(p, j);
 		else
 			primary_schedule(p);

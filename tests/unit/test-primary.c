@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The primary's half of the checkpoint engine: what comes at a moment that has no use for it yet. */
+#include "tests/unit/primary-rig.h"
+
+#define EPOCH 7
+
+/* Checkpoint @epoch up to its commit. */
+static void commit(struct rig *r, uint64_t epoch, unsigned news)
+{
+	turn_until(r->loop, r->news == news);
+	assert_int_equal(r->last_new.epoch, epoch);
+	secondary_says(r, WIRE_SUSPENDED, epoch);
+	turn_until(r->loop, r->saves >= news);
+	turn_until(r->loop, atomic_load(&r->stats->bytes_sent));
+	secondary_says(r, WIRE_RECEIVED, epoch);
+	turn_until(r->loop, primary_epoch(r->p) == epoch);
+	secondary_says(r, WIRE_LOADED, epoch);
+}
+
+/* Between READY and the first checkpoint the connection is being handed to the worker. */
+static void a_trigger_right_after_ready_waits_for_the_worker(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_open(&r);
+	rig_start(&r, EPOCH);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	primary_trigger(r.p, CKPT_BY_MISMATCH);
+	primary_expedite(r.p);
+	primary_retime(r.p);
+	assert_int_equal(r.news, 0);
+	commit(&r, EPOCH + 1, 1);
+	assert_true(r.guest_runs);
+	rig_close(&r);
+}
+
+static void fail_once(struct rig *r, unsigned news)
+{
+	r->save_fails = true;
+	turn_until(r->loop, r->news == news);
+	secondary_says(r, WIRE_SUSPENDED, EPOCH + 1);
+	turn_until(r->loop, r->stats->failed_checkpoints == news);
+}
+
+/* Else waiting output would use up in a moment what a secondary is given up after. */
+static void a_checkpoint_that_failed_is_not_tried_again_at_once(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_open(&r);
+	rig_start(&r, EPOCH);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	fail_once(&r, 1);
+	primary_expedite(r.p);
+	primary_trigger(r.p, CKPT_BY_MISMATCH);
+	primary_switch(r.p);
+	primary_retime(r.p);
+	assert_int_equal(r.news, 1);
+	turn_until(r.loop, r.guest_runs);
+	r.save_fails = false;
+	turn_until(r.loop, r.news == 2);
+	assert_true(r.last_new.flags & WIRE_EPOCH_SWITCH);
+	rig_close(&r);
+}
+
+static void a_checkpoint_that_failed_is_tried_again_though_none_is_due(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_open(&r);
+	rig_start(&r, EPOCH);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	fail_once(&r, 1);
+	r.save_fails = false;
+	r.config.mode = CKPT_MODE_ON_DEMAND;
+	primary_retime(r.p);
+	commit(&r, EPOCH + 1, 2);
+	assert_int_equal(r.events[FSM_EV_SYNC_FAILED], 0);
+	rig_close(&r);
+}
+
+static void checkpoints_that_always_fail_end_the_session(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_open(&r);
+	rig_start(&r, EPOCH);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	for (unsigned i = 1; i <= 5; i++) {
+		assert_int_equal(r.events[FSM_EV_SYNC_FAILED], 0);
+		fail_once(&r, i);
+	}
+	assert_int_equal(r.events[FSM_EV_SYNC_FAILED], 1);
+	primary_stop(r.p);
+	turn_until(r.loop, primary_is_idle(r.p));
+	assert_true(r.guest_runs);
+	rig_close(&r);
+}
+
+static void a_session_that_ends_in_the_pause_lets_the_guest_go_on(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_open(&r);
+	rig_start(&r, EPOCH);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	turn_until(r.loop, r.news);
+	secondary_says(&r, WIRE_SUSPENDED, EPOCH + 1);
+	turn_until(r.loop, !r.guest_runs);
+	primary_stop(r.p);
+	turn_until(r.loop, primary_is_idle(r.p));
+	assert_true(r.guest_runs);
+	assert_int_equal(r.events[FSM_EV_QEMU_DEAD], 0);
+	rig_close(&r);
+}
+
+static void a_guest_that_cannot_go_on_is_told_of_though_its_session_is_over(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_open(&r);
+	r.cont_fails = true;
+	rig_start(&r, EPOCH);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	turn_until(r.loop, r.news);
+	secondary_says(&r, WIRE_SUSPENDED, EPOCH + 1);
+	turn_until(r.loop, !r.guest_runs);
+	primary_stop(r.p);
+	turn_until(r.loop, primary_is_idle(r.p));
+	assert_int_equal(r.conts, 1);
+	assert_int_equal(r.events[FSM_EV_QEMU_DEAD], 1);
+	rig_close(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_trigger_right_after_ready_waits_for_the_worker),
+		cmocka_unit_test(a_checkpoint_that_failed_is_not_tried_again_at_once),
+		cmocka_unit_test(a_checkpoint_that_failed_is_tried_again_though_none_is_due),
+		cmocka_unit_test(checkpoints_that_always_fail_end_the_session),
+		cmocka_unit_test(a_session_that_ends_in_the_pause_lets_the_guest_go_on),
+		cmocka_unit_test(a_guest_that_cannot_go_on_is_told_of_though_its_session_is_over),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
