@@ -24,6 +24,9 @@ static void engine_event(void *arg, enum fsm_event ev, const char *reason)
 {
 	struct daemon *d = arg;
 
+	/* What it said last, GONE or STOP, may still wait on the other connection. */
+	if (ev == FSM_EV_LINK_LOST)
+		link_poll(d->link);
 	daemon_event(d, ev, reason);
 }
 

@@ -41,6 +41,7 @@ static void on_lost(void *arg, const char *reason)
 {
 	struct daemon *d = arg;
 
+	link_poll(d->link); /* what it said last */
 	if (link_state(d->link) == LINK_UP)
 		daemon_event(d, FSM_EV_LINK_LOST, reason);
 }

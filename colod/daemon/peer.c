@@ -131,6 +131,9 @@ static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd, int pac
 		close(bulk_fd);
 		close_fd(&packet_fd);
 		link_down(d->link);
+		daemon_event(d, FSM_EV_LINK_LOST, err_msg(&e));
+		if (d->role == ROLE_PRIMARY)
+			link_dial_later(d->link);
 		return;
 	}
 	close_fd(&d->start_fd);

@@ -52,6 +52,7 @@ static void on_control_hello(struct caller *cl, const struct wire_hello *h)
 		reject(cl, err_msg(&e));
 		return;
 	}
+	k->last_heard_us = clock_now_us();
 	cl->hello = *h;
 	cl->welcomed = true;
 	link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_CONTROL, h->session);
@@ -91,10 +92,18 @@ static void on_data_hello(struct caller *cl, const struct wire_hello *h)
 {
 	struct link *k = cl->link;
 	struct caller *control = welcomed_caller(k, h->session);
+	struct err e = {};
 	int fd;
 
 	if (!control || k->up) {
 		reject(cl, "data connection without a control connection");
+		return;
+	}
+	/* What we are may have changed since the first greeting. */
+	if (k->handlers->accept(k->arg, &control->hello, &e)) {
+		link_note(k, "refused %s: %s", control->address, err_msg(&e));
+		reject(cl, err_msg(&e));
+		caller_close(control);
 		return;
 	}
 	if (!data_is_due(k, control, h->channel)) {

@@ -170,6 +170,15 @@ int dial_init(struct link *k)
 	return loop_add_timer(k->loop, &k->dial_timer, on_timer, k);
 }
 
+void link_dial_later(struct link *k)
+{
+	if (k->up || k->dial_stage != DIAL_OFF)
+		return;
+	k->dial_stage = DIAL_PAUSE;
+	k->dial_pause_us = PAUSE_MAX_US;
+	loop_timer_arm(k->dial_timer, k->dial_pause_us);
+}
+
 void link_dial(struct link *k)
 {
 	if (k->up || k->dial_stage != DIAL_OFF)

@@ -123,7 +123,11 @@ static void on_silence(void *arg)
 {
 	struct link *k = arg;
 
-	if (!k->up)
+	if (k->up)
+		return;
+	if (clock_now_us() - k->last_heard_us < link_timeout_us(k)) /* it has called meanwhile */
+		link_await_silence(k);
+	else
 		k->handlers->silent(k->arg);
 }
 
@@ -132,6 +136,12 @@ void link_await_silence(struct link *k)
 	uint64_t now = clock_now_us(), due = k->last_heard_us + link_timeout_us(k);
 
 	loop_timer_arm(k->silence, due > now ? due - now : 0);
+}
+
+void link_poll(struct link *k)
+{
+	if (k->up)
+		conn_poll(&k->control);
 }
 
 int link_send(struct link *k, const struct wire_msg *m)

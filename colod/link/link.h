@@ -50,6 +50,14 @@ void link_free(struct link *k);
  * link_down(). */
 void link_dial(struct link *k);
 
+/** link_dial_later() - the same, after the pause that follows a refusal: what the peer and we tried
+ * together failed, and would again. */
+void link_dial_later(struct link *k);
+
+/** link_poll() - hear what waits unread, @lost included: before a connection that broke first is
+ * taken for the whole peer. */
+void link_poll(struct link *k);
+
 /** link_down() - close the connection or stop dialing; no @lost follows. */
 void link_down(struct link *k);
 
