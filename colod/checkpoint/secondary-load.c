@@ -277,6 +277,7 @@ static void on_live(void *arg, const struct qmp_reply *r)
 	s->phase = SECONDARY_OFF;
 	s->session++;
 	s->go_live = false;
+	close_fd(&s->bulk_fd); /* of a session that never began to receive */
 	secondary_submit(s, APPLY_RELEASE);
 	if (r->status)
 		ckpt_event(s->env, FSM_EV_LIVE_FAILED, "QEMU could not run the guest: %s", r->desc);

@@ -49,6 +49,9 @@ static void try_start(void *arg)
 	else
 		secondary_start(d->secondary, steal_fd(&d->start_fd), d->start_epoch,
 				d->start_full);
+	/* After a switch-over the new primary was gone before we were ready to follow it. */
+	if (d->state == FSM_FAILOVER)
+		secondary_go_live(d->secondary);
 	if (d->has_early) {
 		d->has_early = false;
 		daemon_engine_message(d, &d->early);
@@ -125,6 +128,17 @@ static bool is_end_of_peer(enum fsm_event ev)
 	return ev == FSM_EV_PEER_DEAD || ev == FSM_EV_PEER_LEFT || ev == FSM_EV_PEER_STOPPED;
 }
 
+/* At once, before a replica takes us for dead. Without one, what fails every time must not spin. */
+static void redial(struct daemon *d, enum fsm_event ev)
+{
+	bool failed = ev == FSM_EV_SYNC_FAILED || ev == FSM_EV_LINK_LOST;
+
+	if (failed && !primary_peer_may_hold(d->primary))
+		link_dial_later(d->link);
+	else
+		link_dial(d->link);
+}
+
 static void act_drop_peer(struct daemon *d, enum fsm_event ev, const char *reason)
 {
 	drop_session(d);
@@ -139,7 +153,7 @@ static void act_drop_peer(struct daemon *d, enum fsm_event ev, const char *reaso
 	}
 	daemon_answer_switch(d, -ENOTCONN, reason);
 	if (!d->term_pending)
-		link_dial(d->link);
+		redial(d, ev);
 	redeliver_term(d);
 }
 

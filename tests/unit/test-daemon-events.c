@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The daemon's moves between sessions: events that come while the engine is on its way from one role to the other. */
+#include "tests/unit/primary-rig.h"
+
+#include "colod/checkpoint/primary-priv.h"
+#include "colod/daemon/daemon-priv.h"
+#include "tests/unit/link-rig.h"
+
+#define EPOCH 7
+
+/* A daemon without control socket, proxy and peer; its QEMU is the rig's. */
+struct host {
+	struct rig rig;
+	struct daemon d;
+};
+
+static int host_send(void *arg, const struct wire_msg *m)
+{
+	(void)arg, (void)m;
+	return 0;
+}
+
+static void host_event(void *arg, enum fsm_event ev, const char *reason)
+{
+	daemon_event(arg, ev, reason);
+}
+
+static int setup(void **state)
+{
+	static const struct ckpt_ops ops = {.send = host_send, .event = host_event};
+	struct host *h = calloc(1, sizeof(*h));
+	struct daemon *d = &h->d;
+	struct end names;
+	struct err e;
+
+	rig_open(&h->rig);
+	end_init(&names, "guest", free_port(), free_port(), 20000);
+	h->rig.config.listen = names.config.listen;
+	h->rig.config.peer = names.config.peer;
+	h->rig.config.peer_timeout_ms = 20000;
+	d->loop = h->rig.loop;
+	d->config = &h->rig.config;
+	d->guest = &h->rig.side.guest;
+	d->start_fd = d->start_packet_fd = -1;
+	d->env = h->rig.env;
+	d->env.ops = &ops;
+	d->env.arg = d;
+	h->rig.p->env = &d->env;
+	d->primary = h->rig.p;
+	assert_ok(secondary_new(&d->secondary, &d->env, &e), &e);
+	assert_ok(link_new(&d->link, d->loop, d->config, false, &daemon_link_handlers, d, &e), &e);
+	assert_int_equal(daemon_actions_init(d), 0);
+	*state = h;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct host *h = *state;
+
+	qmp_loop_free(h->rig.side.guest.qmp);
+	h->rig.side.guest.qmp = NULL;
+	secondary_stop(h->d.secondary);
+	link_free(h->d.link);
+	secondary_free(h->d.secondary);
+	close_fd(&h->d.start_fd);
+	loop_src_free(&h->d.start_timer);
+	rig_close(&h->rig);
+	free(h);
+	return 0;
+}
+
+/* The guest was just handed over; the primary's half of the engine is not out of its session yet. */
+static void hand_over(struct host *h)
+{
+	struct daemon *d = &h->d;
+
+	d->role = ROLE_PRIMARY;
+	rig_start(&h->rig, EPOCH);
+	secondary_says(&h->rig, WIRE_READY, EPOCH);
+	turn_until(d->loop, d->primary->phase == PRIMARY_PREPARE);
+	h->rig.guest_runs = false;
+	d->state = FSM_HANDOVER;
+	daemon_event(d, FSM_EV_HANDED_OVER, NULL);
+	assert_int_equal(d->role, ROLE_SECONDARY);
+	assert_int_equal(d->state, FSM_COLO);
+	assert_false(primary_is_idle(d->primary));
+}
+
+static void a_new_primary_that_dies_at_once_leaves_a_guest_that_goes_on(void **state)
+{
+	struct host *h = *state;
+
+	hand_over(h);
+	daemon_event(&h->d, FSM_EV_PEER_DEAD, "QEMU ended");
+	assert_int_equal(h->d.state, FSM_FAILOVER);
+	turn_until(h->d.loop, h->d.state == FSM_SOLO);
+	assert_int_equal(h->d.role, ROLE_PRIMARY);
+	assert_true(h->rig.guest_runs);
+	assert_int_equal(secondary_epoch(h->d.secondary), EPOCH);
+}
+
+static void a_link_that_breaks_right_after_the_switch_leads_to_a_failover(void **state)
+{
+	struct host *h = *state;
+
+	hand_over(h);
+	daemon_event(&h->d, FSM_EV_LINK_LOST, "broken");
+	assert_int_equal(h->d.state, FSM_COLO);
+	daemon_event(&h->d, FSM_EV_PEER_SILENT, "silence");
+	turn_until(h->d.loop, h->d.state == FSM_SOLO);
+	assert_true(h->rig.guest_runs);
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(a_new_primary_that_dies_at_once_leaves_a_guest_that_goes_on),
+		test(a_link_that_breaks_right_after_the_switch_leads_to_a_failover),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
