@@ -127,6 +127,7 @@ void daemon_answer_switch(struct daemon *d, int status, const char *reason)
 static void cmd_failover(struct daemon *d, struct control_request *rq, struct json_object *args)
 {
 	struct json_object *force;
+	bool forced;
 
 	if (!json_object_object_get_ex(args, "force", &force))
 		force = NULL;
@@ -134,13 +135,17 @@ static void cmd_failover(struct daemon *d, struct control_request *rq, struct js
 		control_fail(rq, "\"force\" is true or false");
 		return;
 	}
+	forced = json_object_get_boolean(force);
+	/* Whoever asked before waits for the primary, which may be stuck. */
+	if (forced && d->role == ROLE_SECONDARY && d->state == FSM_COLO)
+		daemon_answer_switch(d, -ECANCELED, "failover --force took its place");
 	if (d->switch_rq) {
 		control_fail(rq, "a failover is under way already");
 		return;
 	}
 	d->switch_rq = rq;
 	d->switch_at_us = clock_now_us();
-	daemon_event(d, json_object_get_boolean(force) ? FSM_EV_OP_FORCE : FSM_EV_OP_SWITCH, NULL);
+	daemon_event(d, forced ? FSM_EV_OP_FORCE : FSM_EV_OP_SWITCH, NULL);
 }
 
 static void set_key(struct daemon *d, struct control_request *rq, const char *key,
