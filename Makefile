@@ -60,10 +60,10 @@ define HELP
   check-long    all tests with their full counts (COLOD_TEST_FULL=1)
   check-unit    unit tests
   asan, tsan    unit tests under AddressSanitizer and UBSan, under ThreadSanitizer
-  fuzz          each fuzz target for FUZZ_SECONDS=5
+  fuzz          each fuzz target for FUZZ_SECONDS=3
   check-kernel  dirty tracking and packet queues on other kernels, in emulated machines
   check-system  pairs of guests; PYTEST_ARGS='-k switch -x' narrows it, COLOD_TEST_FULL=1 widens it
-  check-engine  that half of check-system that has no network; check-net: the other half
+  check-engine  one half of check-system, that of checkpoints and memory; check-net: the other half
   check-install what `install` would install
   lint          layers, format, manuals, clang-tidy
   bench         figures and tables; QUICK=1: fewer and smaller cases; also bench-ckpt, bench-scan,

@@ -100,7 +100,7 @@ def test_the_last_checkpoint_is_loaded_when_none_follows(make_pair):
 
 @pytest.mark.parametrize("blow", [kill_colod, cut_cable, remove_cable])
 def test_the_guest_survives_the_loss_of_the_primary(make_pair, rng, scale, blow):
-    trials(make_pair, scale(20, 2), lambda pair: lose_primary(pair, rng, blow))
+    trials(make_pair, scale(20, 1), lambda pair: lose_primary(pair, rng, blow))
 
 
 def test_a_running_secondary_takes_over_from_the_last_checkpoint(make_pair, rng, scale):
@@ -112,7 +112,7 @@ def test_a_running_secondary_takes_over_from_the_last_checkpoint(make_pair, rng,
         assert pair.b.console.wait_ticks(10)[0] > floor
         pair.b.console.audit()
 
-    for _ in range(scale(20, 2)):
+    for _ in range(scale(20, 1)):
         pair = make_pair(guest=LOAD, run_secondary="yes", **CONFIG).start()
         lose(pair)
         pair.close()
