@@ -51,9 +51,10 @@ struct secondary {
 	uint64_t session;
 	int bulk_fd; /* until rx takes it */
 	bool full;
-	bool running;   /* our guest runs between checkpoints */
-	bool shut_down; /* it has shut itself down: QEMU wants a reset before it runs again */
-	bool go_live;   /* as soon as what is under way has ended */
+	bool running;       /* our guest runs between checkpoints */
+	bool shut_down;     /* it has shut itself down: QEMU wants a reset before it runs again */
+	bool reset_allowed; /* only for the reset that brings it back: QEMU has -no-reboot */
+	bool go_live;       /* as soon as what is under way has ended */
 	bool link_lost;
 	uint64_t committed, loaded;
 	uint64_t new_epoch; /* of the last NEW; its SUSPENDED is sent when @suspended */

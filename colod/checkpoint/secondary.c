@@ -164,14 +164,32 @@ void secondary_guest_was_shut_down(struct secondary *s)
 {
 	struct qmp_cmd reset = {.name = "system_reset", .fd = -1};
 
-	if (s->phase == SECONDARY_OFF || qmp_loop_send(s->env->guest->qmp, &reset))
-		return;
-	s->shut_down = true;
+	/* Without a session, too: the next one's checkpoints could not be run. */
+	if (!qmp_loop_send(s->env->guest->qmp, &reset))
+		s->shut_down = true;
+}
+
+static void set_reboot(struct secondary *s, const char *action)
+{
+	struct qmp_cmd cmd = {.name = "set-action", .args = json_object_new_object(), .fd = -1};
+
+	json_object_object_add(cmd.args, "reboot", json_object_new_string(action));
+	qmp_loop_send(s->env->guest->qmp, &cmd);
+}
+
+void secondary_reset_was_a_shutdown(struct secondary *s)
+{
+	s->reset_allowed = true;
+	set_reboot(s, "reset");
+	secondary_guest_was_shut_down(s);
 }
 
 void secondary_guest_was_reset(struct secondary *s)
 {
 	s->shut_down = false;
+	if (s->reset_allowed)
+		set_reboot(s, "shutdown");
+	s->reset_allowed = false;
 	secondary_step(s);
 }
 

@@ -46,6 +46,12 @@ void secondary_go_live(struct secondary *s);
  * load. */
 void secondary_guest_was_shut_down(struct secondary *s);
 
+/**
+ * secondary_reset_was_a_shutdown() - instead of being reset for secondary_guest_was_shut_down(), it
+ * shut down again, as -no-reboot asks for: reset it all the same.
+ */
+void secondary_reset_was_a_shutdown(struct secondary *s);
+
 /** secondary_guest_was_reset() - QEMU has reset our guest. */
 void secondary_guest_was_reset(struct secondary *s);
 

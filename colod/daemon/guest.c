@@ -56,16 +56,18 @@ static void on_reset(void *arg, const char *event, struct json_object *data, uin
 	primary_trigger(d->primary, CKPT_BY_GUEST_RESET);
 }
 
+static bool is_reason(struct json_object *data, const char *text)
+{
+	struct json_object *reason;
+
+	return json_object_object_get_ex(data, "reason", &reason) &&
+	       !strcmp(json_object_get_string(reason), text);
+}
+
 /* A "shutdown" that QEMU makes because it is ending itself is told by its exit. */
 static bool is_guests_doing(struct json_object *data)
 {
-	struct json_object *reason;
-	const char *text;
-
-	if (!json_object_object_get_ex(data, "reason", &reason))
-		return true;
-	text = json_object_get_string(reason);
-	return strcmp(text, "host-qmp-quit") && strcmp(text, "host-signal");
+	return !is_reason(data, "host-qmp-quit") && !is_reason(data, "host-signal");
 }
 
 static void on_shutdown(void *arg, const char *event, struct json_object *data, uint64_t at_us)
@@ -75,6 +77,10 @@ static void on_shutdown(void *arg, const char *event, struct json_object *data, 
 	(void)event, (void)at_us;
 	if (d->ending || !is_guests_doing(data))
 		return;
+	if (d->role == ROLE_SECONDARY && is_reason(data, "host-qmp-system-reset")) {
+		secondary_reset_was_a_shutdown(d->secondary);
+		return;
+	}
 	if (d->role == ROLE_SECONDARY)
 		secondary_guest_was_shut_down(d->secondary);
 	daemon_event(d, FSM_EV_GUEST_SHUTDOWN, "the guest shut down");

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the guest does to itself: reset, shutdown, panic. None of it is a failover."""
 
+import pytest
+
 from pair import Guest
 from processes import alive
 
@@ -43,8 +45,10 @@ def test_a_guest_shutdown_ends_both_hosts_in_order(make_pair):
         assert "to=failover" not in node.log()
 
 
-def test_a_running_secondary_that_shut_itself_down_is_brought_back(make_pair):
-    pair = make_pair(mode="on-demand", run_secondary="yes").start()
+@pytest.mark.parametrize("extra", ["", "-no-reboot"])
+def test_a_running_secondary_that_shut_itself_down_is_brought_back(make_pair, extra):
+    guest = Guest(extra=extra)
+    pair = make_pair(guest=guest, mode="on-demand", run_secondary="yes").start()
     pair.a.ctl("checkpoint")
     pair.b.console.wait_ticks(1)
     pair.b.console.send("poweroff")
