@@ -115,7 +115,7 @@ static void frames_that_go_past_the_queue_are_enough_to_notice(void **state)
 	await(w, w->a.checkpoints == 1);
 	before = held(&w->a);
 	guest_says(w, &w->a, 1);
-	await(w, held(&w->a) == before + 1);
+	await(w, held(&w->a) > before); /* it, or the last one above */
 }
 
 int main(void)
