@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Dirty tracking and packet queues on the kernels they are made for, in TCG guests, and the bench of the scans.
 
-.PHONY: check-kernel bench-scan
+.PHONY: check-kernel check-tracker-old check-tracker-new check-nft-old check-iptables-old bench-scan
 
 BACKPORTS := bookworm-backports
 TRACKER_TEST := $(BUILD)/tests/unit/test-tracker
-RULES_TESTS := $(BUILD)/tests/unit/test-rules $(BUILD)/tests/unit/test-rules-traces
+RULES_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,test-rules test-rules-traces test-rules-watch)
 NFQUEUE_TEST := $(BUILD)/tests/unit/test-nfqueue
 KERNEL_OLD := $(BUILD)/kernel/vmlinuz
 KERNEL_NEW := $(BUILD)/kernel-$(BACKPORTS)/vmlinuz
@@ -16,22 +16,25 @@ check-unit: $(BUILD)/colod-preload.so
 $(KERNEL_NEW): | tools/fetch-kernel
 	tools/fetch-kernel $(BUILD) $(BACKPORTS)
 
-# Linux 6.1 has soft-dirty bits only, 6.12 has PAGEMAP_SCAN. RECLAIM: memory pressure, which takes the
-# marks of RAM that is not locked, so that run must lose pages; THP: transparent huge pages everywhere.
-BOOT_OLD = tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty
-BOOT_NEW = tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan
-PRESSURE := COLOD_TEST_RECLAIM=1 COLOD_TEST_EPOCHS=20
-BOOT_RULES = tests/kernel/boot-rules $(KERNEL_OLD)
-check-kernel: $(TRACKER_TEST) $(RULES_TESTS) $(NFQUEUE_TEST) $(KERNEL_OLD) $(KERNEL_NEW)
-	$(BOOT_OLD) $(PRESSURE)
-	$(BOOT_OLD) $(PRESSURE) COLOD_TEST_UNLOCKED=1 | grep 'was written and not reported'
-	$(BOOT_OLD) COLOD_TEST_THP=1
-	$(BOOT_NEW) $(PRESSURE)
-	$(BOOT_NEW) COLOD_TEST_THP=1
-	$(BOOT_NEW) COLOD_TEST_HUGE=1
-	@set -ex; for t in $(RULES_TESTS); do for kind in nft iptables; do \
-		$(BOOT_RULES) $$t COLOD_TEST_RULES=$$kind; done; done
-	$(BOOT_RULES) $(NFQUEUE_TEST)
+# One boot each, as a boot costs more than most tests.
+check-kernel: check-tracker-old check-tracker-new check-nft-old check-iptables-old
+
+# Linux 6.1 has soft-dirty bits only, 6.12 has PAGEMAP_SCAN. What the runs are says tests/kernel/init.
+check-tracker-old: $(TRACKER_TEST) $(KERNEL_OLD)
+	tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty \
+		COLOD_TEST_RUNS=thp,pressure,unlocked
+
+check-tracker-new: $(TRACKER_TEST) $(KERNEL_NEW)
+	tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan \
+		COLOD_TEST_RUNS=huge,thp,pressure
+
+# Of the ways to remove rules two are a sample: in an emulated machine they take minutes.
+WAYS = $(if $(COLOD_TEST_FULL),,COLOD_TEST_WAYS=2)
+check-nft-old: $(RULES_TESTS) $(NFQUEUE_TEST) $(KERNEL_OLD)
+	tests/kernel/boot-rules $(KERNEL_OLD) $(RULES_TESTS) $(NFQUEUE_TEST) COLOD_TEST_RULES=nft $(WAYS)
+
+check-iptables-old: $(RULES_TESTS) $(KERNEL_OLD)
+	tests/kernel/boot-rules $(KERNEL_OLD) $(RULES_TESTS) COLOD_TEST_RULES=iptables $(WAYS)
 
 $(BUILD)/bench/scan-bench: bench/scan-bench.c $(BUILD)/libcolod.a
 	@mkdir -p $(@D)

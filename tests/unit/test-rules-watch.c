@@ -23,9 +23,13 @@ static const char *const flushes_iptables[] = {
 	"! command -v nft >/dev/null || nft flush ruleset",
 };
 
-/* The i-th way, NULL after the last. */
+/* The i-th way, NULL after the last; COLOD_TEST_WAYS: only so many, where each takes long. */
 static const char *way(const struct world *w, size_t i)
 {
+	const char *most = getenv("COLOD_TEST_WAYS");
+
+	if (most && i >= strtoul(most, NULL, 10))
+		return NULL;
 	if (w->kind == RULES_NFT)
 		return i < ARRAY_SIZE(flushes_nft) ? flushes_nft[i] : NULL;
 	return i < ARRAY_SIZE(flushes_iptables) ? flushes_iptables[i] : NULL;
