@@ -6,6 +6,8 @@
 #include "colod/daemon/daemon-priv.h"
 #include "tests/unit/link-rig.h"
 
+#include <sys/un.h>
+
 #define EPOCH 7
 
 /* A daemon without control socket, proxy and peer; its QEMU is the rig's. */
@@ -16,8 +18,9 @@ struct host {
 
 static int host_send(void *arg, const struct wire_msg *m)
 {
-	(void)arg, (void)m;
-	return 0;
+	struct daemon *d = arg;
+
+	return link_send(d->link, m);
 }
 
 static void host_event(void *arg, enum fsm_event ev, const char *reason)
@@ -112,6 +115,88 @@ static void a_link_that_breaks_right_after_the_switch_leads_to_a_failover(void *
 	assert_true(h->rig.guest_runs);
 }
 
+/* ---- the operator ---- */
+
+static void hear(struct host *h, int control, enum wire_type type)
+{
+	enum wire_type heard;
+
+	do
+		heard = raw_receive(h->d.loop, control).type;
+	while (heard == WIRE_HEARTBEAT);
+	assert_int_equal(heard, type);
+}
+
+/* A primary of plain sockets calls; what it copies is taken for whole. */
+static int called_by_primary(struct host *h, int *bulk)
+{
+	uint8_t buf[WIRE_HEADER_BYTES + WIRE_MSG_MAX_BYTES];
+	uint16_t port = (uint16_t)atoi(h->rig.config.listen.port);
+	struct wire_msg m = {.type = WIRE_HELLO};
+	int control = raw_connect(port);
+
+	h->d.role = ROLE_SECONDARY;
+	daemon_link_handlers.hello(&h->d, &m.hello);
+	m.hello.role = ROLE_PRIMARY;
+	m.hello.session = 1;
+	m.hello.channel = WIRE_CHANNEL_CONTROL;
+	assert_int_equal(io_write_full(control, buf, wire_encode(&m, buf)), 0);
+	assert_int_equal(raw_receive(h->d.loop, control).type, WIRE_WELCOME);
+	*bulk = raw_connect(port);
+	raw_hello(*bulk, WIRE_HELLO, WIRE_CHANNEL_BULK, 1);
+	assert_int_equal(raw_receive(h->d.loop, *bulk).type, WIRE_WELCOME);
+	hear(h, control, WIRE_READY);
+	assert_int_equal(h->d.state, FSM_ACTIVE);
+	h->d.state = FSM_COLO;
+	return control;
+}
+
+static int ask(const char *path, const char *request)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(io_write_full(fd, request, strlen(request)), 0);
+	return fd;
+}
+
+static void assert_answer(struct host *h, int fd, const char *text)
+{
+	char buf[1024] = "";
+
+	turn_and_poll_until(h->d.loop, raw_readable(fd));
+	assert_true(recv(fd, buf, sizeof(buf) - 1, MSG_DONTWAIT) > 0);
+	if (!strstr(buf, text))
+		fail_msg("answer: %s", buf);
+	close(fd);
+}
+
+/* The primary that was asked has a beating heart and a stuck engine. */
+static void force_does_not_wait_for_the_primary_that_was_asked_before(void **state)
+{
+	struct host *h = *state;
+	int control, bulk, patient, forced;
+	char path[64];
+	struct err e;
+
+	snprintf(path, sizeof(path), "/tmp/colod-test-%d.sock", getpid());
+	assert_ok(control_open(&h->d.control, h->d.loop, path, NULL, daemon_on_control, &h->d, &e),
+		  &e);
+	control = called_by_primary(h, &bulk);
+	patient = ask(path, "{\"cmd\":\"failover\"}\n");
+	hear(h, control, WIRE_SWITCH_REQUEST);
+	forced = ask(path, "{\"cmd\":\"failover\",\"force\":true}\n");
+	assert_answer(h, patient, "took its place");
+	assert_answer(h, forced, "\"ok\":true");
+	assert_int_equal(h->d.state, FSM_SOLO);
+	hear(h, control, WIRE_STOP);
+	control_close(h->d.control);
+	close(control);
+	close(bulk);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -119,6 +204,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(a_new_primary_that_dies_at_once_leaves_a_guest_that_goes_on),
 		test(a_link_that_breaks_right_after_the_switch_leads_to_a_failover),
+		test(force_does_not_wait_for_the_primary_that_was_asked_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
