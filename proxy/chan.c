@@ -34,7 +34,7 @@ static const struct {
 	[CHAN_COMMITTED] = {"COMMITTED", F_NUMBER, 0, 0},
 	[CHAN_FLOW] = {"FLOW", F_NIC, NOTE_BYTES, NOTE_BYTES},
 	[CHAN_LOST] = {"LOST", F_NIC | F_NUMBER, 0, 0},
-	[CHAN_REWRITE] = {"REWRITE", F_NIC | F_NUMBER, REWRITE_BYTES, REWRITE_BYTES},
+	[CHAN_REWRITE] = {"REWRITE", F_NIC | F_FLAGS | F_NUMBER, REWRITE_BYTES, REWRITE_BYTES},
 	[CHAN_OWN_ADDRESS] = {"OWN_ADDRESS", F_NIC, ADDRESS_BYTES, ADDRESS_BYTES},
 	[CHAN_LEFT] = {"LEFT", F_NIC, 0, 0},
 	[CHAN_PING] = {"PING", F_FLAGS | F_NUMBER | F_MARK, 0, 0},
@@ -207,7 +207,7 @@ static int check_length(uint8_t type, uint32_t len, struct err *e)
 static int get_header(struct chan_msg *m, uint32_t *len, const uint8_t *buf, struct err *e)
 {
 	uint8_t type = buf[4];
-	unsigned fields;
+	unsigned fields, known;
 	const char *name;
 	int r;
 
@@ -229,7 +229,8 @@ static int get_header(struct chan_msg *m, uint32_t *len, const uint8_t *buf, str
 		return r;
 	if (!(fields & F_FLAGS))
 		return check_zero(name, "flags", m->flags, e);
-	return check_zero(name, "an unknown flag", m->flags & ~CHAN_PING_ANSWER, e);
+	known = type == CHAN_REWRITE ? CHAN_REWRITE_ENDS : CHAN_PING_ANSWER;
+	return check_zero(name, "an unknown flag", m->flags & ~known, e);
 }
 
 ssize_t chan_decode(struct chan_msg *m, const uint8_t *buf, size_t len, struct err *e)

@@ -24,6 +24,9 @@
 /* Flag of CHAN_PING: the answer. */
 #define CHAN_PING_ANSWER 1
 
+/* Flags of CHAN_REWRITE: enum tcp_end. */
+#define CHAN_REWRITE_ENDS 7
+
 enum chan_type {
 	CHAN_FRAME_IN = 1, /* primary: frame to the guest; @number counts them from 1 for each NIC;
 			      vnet header + frame */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The primary's side of the proxy: what the guest sends is held and compared, epoch by epoch. */
 #include "proxy/proxy-priv.h"
+#include "proxy/tcp-end.h"
 
 #include <errno.h>
 #include <string.h>
@@ -186,17 +187,21 @@ void primary_side_read_dry(struct proxy *p)
 
 /* ---- epochs ---- */
 
+_Static_assert(CHAN_REWRITE_ENDS == (TCP_END_FIN_OUT | TCP_END_FIN_IN | TCP_END_RESET),
+	       "the flags of CHAN_REWRITE");
+
 struct rewrite_teller {
 	struct proxy *p;
 	uint64_t epoch;
 };
 
 /* The next secondary goes on with it, should it take over. */
-static void tell_rewrite(void *arg, const struct flow_key *k, const struct rewrite *r)
+static void tell_rewrite(void *arg, const struct flow_key *k, const struct rewrite *r, uint8_t ends)
 {
 	const struct rewrite_teller *t = arg;
 	struct chan_msg m = {.type = CHAN_REWRITE,
 			     .nic = k->nic,
+			     .flags = ends,
 			     .number = t->epoch,
 			     .rewrite = {*k, r->seq_offset, r->ts_offset}};
 

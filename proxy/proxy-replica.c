@@ -189,7 +189,7 @@ void replica_side_message(struct proxy *p, const struct chan_msg *m)
 	case CHAN_REWRITE: {
 		struct rewrite w = {m->rewrite.seq_offset, m->rewrite.ts_offset};
 
-		replica_net_inherit(r, m->number, &m->rewrite.key, &w, now);
+		replica_net_inherit(r, m->number, &m->rewrite.key, &w, m->flags, now);
 		break;
 	}
 	case CHAN_OWN_ADDRESS:

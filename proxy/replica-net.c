@@ -325,10 +325,10 @@ void replica_net_note(struct replica_net *r, const struct flow_note *n, uint64_t
 }
 
 void replica_net_inherit(struct replica_net *r, uint64_t epoch, const struct flow_key *k,
-			 const struct rewrite *rewrite, uint64_t now_us)
+			 const struct rewrite *rewrite, uint8_t ends, uint64_t now_us)
 {
 	if (k->nic < r->nic_count && r->state != REPLICA_LIVE)
-		rewrites_inherit(&r->rewrites, k, rewrite, epoch, now_us);
+		rewrites_inherit(&r->rewrites, k, rewrite, ends, epoch, now_us);
 }
 
 void replica_net_own_address(struct replica_net *r, uint8_t nic, const struct ip_addr *addr,

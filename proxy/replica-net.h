@@ -119,10 +119,10 @@ bool replica_net_is_marked(const struct replica_net *r, uint64_t epoch);
 
 void replica_net_note(struct replica_net *r, const struct flow_note *n, uint64_t now_us);
 
-/** replica_net_inherit() - the primary rewrites a connection, as of checkpoint @epoch. The whole
- * list comes with each checkpoint, before its marks. */
+/** replica_net_inherit() - the primary rewrites a connection, of whose end it has seen @ends
+ * (tcp-end.h), as of checkpoint @epoch. The whole list comes with each checkpoint, before its marks. */
 void replica_net_inherit(struct replica_net *r, uint64_t epoch, const struct flow_key *k,
-			 const struct rewrite *rewrite, uint64_t now_us);
+			 const struct rewrite *rewrite, uint8_t ends, uint64_t now_us);
 
 void replica_net_own_address(struct replica_net *r, uint8_t nic, const struct ip_addr *addr,
 			     uint16_t vlan);

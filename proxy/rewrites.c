@@ -65,13 +65,14 @@ static struct connection *get(struct rewrites *w, const struct flow_key *k, uint
 }
 
 void rewrites_inherit(struct rewrites *w, const struct flow_key *k, const struct rewrite *r,
-		      uint64_t epoch, uint64_t now_us)
+		      uint8_t ends, uint64_t epoch, uint64_t now_us)
 {
 	struct connection *c = get(w, k, now_us);
 
 	if (!c)
 		return;
 	c->rewrite = *r;
+	c->ends = ends;
 	c->epoch = epoch;
 	c->has_floor = false;
 }
@@ -220,13 +221,14 @@ void rewrites_tick(struct rewrites *w, uint64_t now_us)
 }
 
 void rewrites_each(const struct rewrites *w,
-		   void (*fn)(void *arg, const struct flow_key *k, const struct rewrite *r),
+		   void (*fn)(void *arg, const struct flow_key *k, const struct rewrite *r,
+			      uint8_t ends),
 		   void *arg)
 {
 	for (struct list *at = w->flows.by_age.next; at != &w->flows.by_age; at = at->next) {
 		const struct connection *c = connection_of(at);
 
 		if (c->rewrite.seq_offset || c->rewrite.ts_offset)
-			fn(arg, &c->node.key, &c->rewrite);
+			fn(arg, &c->node.key, &c->rewrite, c->ends);
 	}
 }

@@ -33,9 +33,10 @@ int rewrites_init(struct rewrites *w, uint32_t capacity, uint64_t seed);
 void rewrites_destroy(struct rewrites *w);
 void rewrites_clear(struct rewrites *w);
 
-/** rewrites_inherit() - the primary rewrites connection @k by @r, as of @epoch. */
+/** rewrites_inherit() - the primary rewrites connection @k by @r, as of @epoch, and has seen @ends of
+ * it (tcp-end.h). */
 void rewrites_inherit(struct rewrites *w, const struct flow_key *k, const struct rewrite *r,
-		      uint64_t epoch, uint64_t now_us);
+		      uint8_t ends, uint64_t epoch, uint64_t now_us);
 
 /** rewrites_keep_since() - forget what was not inherited, or inherited before @epoch. */
 void rewrites_keep_since(struct rewrites *w, uint64_t epoch);
@@ -69,7 +70,8 @@ void rewrites_tick(struct rewrites *w, uint64_t now_us);
 
 /** rewrites_each() - all connections with an offset that is not 0; @fn must not change the table. */
 void rewrites_each(const struct rewrites *w,
-		   void (*fn)(void *arg, const struct flow_key *k, const struct rewrite *r),
+		   void (*fn)(void *arg, const struct flow_key *k, const struct rewrite *r,
+			      uint8_t ends),
 		   void *arg);
 
 #endif

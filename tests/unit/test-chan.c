@@ -29,7 +29,7 @@ static const struct spec {
 	{CHAN_COMMITTED, 4, "COMMITTED", NUMBER, 0},
 	{CHAN_FLOW, 5, "FLOW", NIC, 64},
 	{CHAN_LOST, 6, "LOST", NIC | NUMBER, 0},
-	{CHAN_REWRITE, 7, "REWRITE", NIC | NUMBER, 48},
+	{CHAN_REWRITE, 7, "REWRITE", NIC | FLAGS | NUMBER, 48},
 	{CHAN_OWN_ADDRESS, 8, "OWN_ADDRESS", NIC, 18},
 	{CHAN_LEFT, 9, "LEFT", NIC, 0},
 	{CHAN_PING, 10, "PING", FLAGS | NUMBER | MARK, 0},
@@ -191,8 +191,8 @@ static void messages_have_the_documented_bytes(void **state)
 					    .released_seq = 0x11223344,
 					    .released_ts = 0x55667788,
 					    .released_packets = 3}};
-	const struct chan_msg r = {.type = CHAN_REWRITE,
-				   .rewrite = {example_key, 0x01020304, 0x05fedcba}};
+	const struct chan_msg r = {
+		.type = CHAN_REWRITE, .flags = 3, .rewrite = {example_key, 0x01020304, 0x05fedcba}};
 	const struct chan_msg a = {
 		.type = CHAN_OWN_ADDRESS, .address = example_key.guest, .vlan = 4095};
 	uint8_t buf[CHAN_ENCODE_MAX];
@@ -207,6 +207,7 @@ static void messages_have_the_documented_bytes(void **state)
 	assert_int_equal(chan_encode(&r, buf), CHAN_HEADER_BYTES + 48);
 	assert_memory_equal(buf + CHAN_HEADER_BYTES + 32, rewrite_tail, sizeof(rewrite_tail));
 	assert_int_equal(buf[5], example_key.nic);
+	assert_int_equal(buf[6], 3);
 	assert_int_equal(chan_encode(&a, buf), CHAN_HEADER_BYTES + 18);
 	assert_memory_equal(buf + CHAN_HEADER_BYTES + 12, address_tail, sizeof(address_tail));
 	assert_int_equal(chan_decode(&got, buf, sizeof(buf), &none), CHAN_HEADER_BYTES + 18);
@@ -417,7 +418,7 @@ static void header_fields_without_meaning_must_be_zero(void **state)
 		if (!(s->fields & NIC))
 			assert_refused(&m, 5, 1, "nic");
 		if (s->fields & FLAGS)
-			assert_refused(&m, 6, 2, "unknown flag");
+			assert_refused(&m, 6, 8, "unknown flag");
 		else
 			assert_refused(&m, 6, 1, "flags");
 		for (size_t i = 8; i < 16 && !(s->fields & NUMBER); i++)

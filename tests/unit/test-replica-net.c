@@ -183,10 +183,10 @@ static void own_and_inherited_offsets_add_up(void **state)
 
 	(void)state;
 	gone.key.guest_port = 81;
-	replica_net_inherit(r, 1, &offset.key, &inherited, 0);
-	replica_net_inherit(r, 1, &gone.key, &other, 0);
+	replica_net_inherit(r, 1, &offset.key, &inherited, 0, 0);
+	replica_net_inherit(r, 1, &gone.key, &other, 0, 0);
 	checkpoint(1, 0);
-	replica_net_inherit(r, 2, &offset.key, &inherited, 0);
+	replica_net_inherit(r, 2, &offset.key, &inherited, 0, 0);
 	checkpoint(2, 0);
 	assert_int_equal(replica_net_rewrites(r)->flows.used, 1);
 	replica_net_running(r);

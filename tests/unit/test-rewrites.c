@@ -101,7 +101,7 @@ static void the_clock_counts_as_the_peer_sees_it(void **state)
 	struct flow_key k = key(1);
 
 	(void)state;
-	rewrites_inherit(&w, &k, &inherited, 1, 0);
+	rewrites_inherit(&w, &k, &inherited, 0, 1, 0);
 	carry_on(1, (struct rewrite){0, 10}, &released);
 	/* 40 is 50 to the former primary, whose 60 the peer has seen as 1060. */
 	assert_int_equal(out(1, TCP_ACK, 0, 40, 0).tsval, 1060);
@@ -178,7 +178,7 @@ static void what_the_replica_sees_ends_connections_too(void **state)
 	struct pkt p;
 
 	(void)state;
-	rewrites_inherit(&w, &k, &hundred, 1, 0);
+	rewrites_inherit(&w, &k, &hundred, 0, 1, 0);
 	mk_tcp_packet(&m, CLIENT, 1, GUEST, 80, TCP_RST, 0, 0, NULL, 0);
 	p = mk_parse(&m);
 	rewrites_saw(&w, 0, &p, false, 0);
@@ -262,8 +262,38 @@ static void errors_about_other_connections_are_left_alone(void **state)
 	assert_false(rewrites_in(&w, 0, m.b, &p, false, 0));
 }
 
-static void count(void *arg, const struct flow_key *k, const struct rewrite *r)
+/* What one host tells, the other is told. */
+static void pass_on(void *arg, const struct flow_key *k, const struct rewrite *r, uint8_t ends)
 {
+	rewrites_inherit(arg, k, r, ends, 1, 0);
+}
+
+static void the_next_host_knows_what_was_seen_of_a_connections_end(void **state)
+{
+	struct rewrites next;
+	struct pkt p;
+
+	(void)state;
+	assert_int_equal(rewrites_init(&next, 4, 1), 0);
+	carry_on(1, hundred, NULL);
+	carry_on(2, hundred, NULL);
+	out(1, TCP_FIN | TCP_ACK, 5, 0, 0);
+	out(2, TCP_FIN | TCP_ACK, 5, 0, 0);
+	in(2, TCP_FIN | TCP_ACK, 106, 0);
+	rewrites_each(&w, pass_on, &next);
+	rewrites_tick(&next, REWRITES_CLOSED_US + 1);
+	assert_int_equal(next.flows.used, 1); /* the other is closed by one side only */
+	mk_tcp_packet(&m, CLIENT, 1, GUEST, 80, TCP_FIN | TCP_ACK, 0, 106, NULL, 0);
+	p = mk_parse(&m);
+	rewrites_saw(&next, 0, &p, false, 0);
+	rewrites_tick(&next, REWRITES_CLOSED_US + 1);
+	assert_int_equal(next.flows.used, 0);
+	rewrites_destroy(&next);
+}
+
+static void count(void *arg, const struct flow_key *k, const struct rewrite *r, uint8_t ends)
+{
+	assert_int_equal(ends, 0);
 	assert_int_equal(k->peer_port, 2);
 	assert_int_equal(r->seq_offset, 100);
 	++*(int *)arg;
@@ -302,6 +332,7 @@ int main(void)
 		rule(errors_about_a_connection_are_rewritten_and_end_nothing),
 		rule(errors_about_other_connections_are_left_alone),
 		rule(the_connection_unused_for_longest_makes_room),
+		rule(the_next_host_knows_what_was_seen_of_a_connections_end),
 		rule(the_list_holds_what_has_an_offset),
 	};
 
