@@ -38,14 +38,15 @@ class Result:
     p99_us: int = 0
     max_us: int = 0
 
-    def assert_intact(self, may_lose=0, may_repeat=0):
+    def assert_intact(self, may_lose=0, may_repeat=0, may_reorder=None):
         """No byte lost, duplicated or altered, no connection broken, datagrams in their order.
 
         The allowances are for datagrams only: TCP knows neither.
         """
         assert self.n > 0, f"no answer at all: {self}"
         assert (self.errors, self.resets, self.wrong_bytes) == (0, 0, 0), self
-        assert self.duplicated <= may_repeat and self.reordered <= may_repeat, self
+        may_reorder = may_repeat if may_reorder is None else may_reorder
+        assert self.duplicated <= may_repeat and self.reordered <= may_reorder, self
         assert self.lost <= may_lose, self
 
 
@@ -156,10 +157,10 @@ class Loads:
             load.proc.send_signal(signal.SIGTERM)
         return [load.wait() for load in self.all]
 
-    def assert_intact(self, may_lose=0, may_repeat=0):
+    def assert_intact(self, may_lose=0, may_repeat=0, may_reorder=None):
         results = self.stop()
         for result in results:
-            result.assert_intact(may_lose, may_repeat)
+            result.assert_intact(may_lose, may_repeat, may_reorder)
         return results
 
 

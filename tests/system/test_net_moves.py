@@ -30,13 +30,15 @@ def switch(pair, source):
 @pytest.mark.parametrize("mode,qemu", MODES_ON_QEMUS, indirect=["qemu"])
 def test_nothing_is_lost_when_the_guest_moves_back_and_forth(make_pair, scale, mode):
     pair = make_pair(nics=1, guest=QUIET, mode=mode).start()
-    node = pair.a
+    node, moves = pair.a, scale(10, 2)
     with Loads(pair.client, pair.folder, LIGHT) as loads:
-        for _ in range(scale(10, 2)):
+        for _ in range(moves):
             loads.wait_progress(5)
             node = switch(pair, node)
         loads.wait_progress(5)
-        loads.assert_intact()
+        # A QEMU that gets no CPU for 10 ms may keep one frame at its stop; the next datagram may
+        # overtake one that the old host passes on.
+        loads.assert_intact(may_repeat=moves, may_reorder=REPEATED)
     node.verify()
     node.console.audit()
 
