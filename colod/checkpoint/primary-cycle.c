@@ -234,6 +234,8 @@ static uint64_t period_us(const struct primary *p)
 
 void primary_expedite(struct primary *p)
 {
+	if (p->phase == PRIMARY_PREPARE)
+		return; /* its epoch is not closed yet, so this is the checkpoint that it waits for */
 	p->waiting_since_us = clock_now_us();
 	primary_schedule(p);
 }

@@ -35,6 +35,34 @@ static void a_trigger_right_after_ready_waits_for_the_worker(void **state)
 	rig_close(&r);
 }
 
+/* Output of the epoch that a checkpoint is about to close needs no second one; what comes later does. */
+static void output_waits_for_the_checkpoint_that_closes_its_epoch(void **state)
+{
+	struct rig r;
+	uint64_t sent;
+
+	(void)state;
+	rig_open(&r);
+	rig_start(&r, EPOCH);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	turn_until(r.loop, r.news == 1);
+	primary_expedite(r.p);
+	commit(&r, EPOCH + 1, 1);
+	while (loop_step(r.loop, 0) > 0)
+		;
+	assert_int_equal(r.news, 1);
+	primary_expedite(r.p);
+	turn_until(r.loop, r.news == 2);
+	secondary_says(&r, WIRE_SUSPENDED, EPOCH + 2);
+	turn_until(r.loop, r.saves == 2);
+	primary_expedite(r.p);
+	sent = atomic_load(&r.stats->bytes_sent);
+	turn_until(r.loop, atomic_load(&r.stats->bytes_sent) > sent);
+	secondary_says(&r, WIRE_RECEIVED, EPOCH + 2);
+	turn_until(r.loop, r.news == 3);
+	rig_close(&r);
+}
+
 static void fail_once(struct rig *r, unsigned news)
 {
 	r->save_fails = true;
@@ -142,6 +170,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_trigger_right_after_ready_waits_for_the_worker),
+		cmocka_unit_test(output_waits_for_the_checkpoint_that_closes_its_epoch),
 		cmocka_unit_test(a_checkpoint_that_failed_is_not_tried_again_at_once),
 		cmocka_unit_test(a_checkpoint_that_failed_is_tried_again_though_none_is_due),
 		cmocka_unit_test(checkpoints_that_always_fail_end_the_session),
