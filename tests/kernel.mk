@@ -16,17 +16,19 @@ check-unit: $(BUILD)/colod-preload.so
 $(KERNEL_NEW): | tools/fetch-kernel
 	tools/fetch-kernel $(BUILD) $(BACKPORTS)
 
-# One boot each, as a boot costs more than most tests.
-check-kernel: check-tracker-old check-tracker-new check-nft-old check-iptables-old
+# One boot each, as a boot costs more than most tests; one at a time, as the tracker's writers take all they get.
+check-kernel: $(TRACKER_TEST) $(RULES_TESTS) $(NFQUEUE_TEST) $(KERNEL_OLD) $(KERNEL_NEW)
+	$(MAKE) -j1 check-tracker-old check-tracker-new check-nft-old check-iptables-old
 
 # Linux 6.1 has soft-dirty bits only, 6.12 has PAGEMAP_SCAN. What the runs are says tests/kernel/init.
+EPOCHS = $(if $(COLOD_TEST_FULL),,COLOD_TEST_EPOCHS=20)
 check-tracker-old: $(TRACKER_TEST) $(KERNEL_OLD)
 	tests/kernel/boot $(KERNEL_OLD) $(TRACKER_TEST) COLOD_TEST_TRACKER=soft-dirty \
-		COLOD_TEST_RUNS=thp,pressure,unlocked
+		COLOD_TEST_RUNS=thp,pressure,unlocked $(EPOCHS)
 
 check-tracker-new: $(TRACKER_TEST) $(KERNEL_NEW)
 	tests/kernel/boot $(KERNEL_NEW) $(TRACKER_TEST) COLOD_TEST_TRACKER=pagemap-scan \
-		COLOD_TEST_RUNS=huge,thp,pressure
+		COLOD_TEST_RUNS=huge,thp,pressure $(EPOCHS)
 
 # Of the ways to remove rules two are a sample: in an emulated machine they take minutes.
 WAYS = $(if $(COLOD_TEST_FULL),,COLOD_TEST_WAYS=2)
