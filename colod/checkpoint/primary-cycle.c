@@ -130,6 +130,21 @@ static uint64_t usual(uint64_t before, uint64_t now)
 	return before ? (7 * before + now) / 8 : now;
 }
 
+/*
+ * What a checkpoint of periodic takes, for primary_output_period_us(). One that closes a long epoch of
+ * colo copies more: it can only tell that periodic would not take longer.
+ */
+static void learn_usual(struct primary *p, uint64_t epoch_us)
+{
+	uint64_t commit_us = p->sample.commit_us;
+
+	if (p->usual_commit_us && epoch_us > p->env->config->period_ms * USEC_PER_MSEC)
+		commit_us = MIN(commit_us, p->usual_commit_us);
+	p->usual_commit_us = usual(p->usual_commit_us, commit_us);
+	if (p->sample.pause_us)
+		p->usual_pause_us = usual(p->usual_pause_us, p->sample.pause_us);
+}
+
 static void account_commit(struct primary *p)
 {
 	struct ckpt_stats *st = p->env->stats;
@@ -145,9 +160,7 @@ static void account_commit(struct primary *p)
 	p->sample.commit_us = (uint32_t)(now - p->begun_at_us);
 	p->sample.dirty_pages = (uint32_t)p->ckpt_job.used;
 	account_sample(st, &p->sample);
-	p->usual_commit_us = usual(p->usual_commit_us, p->sample.commit_us);
-	if (p->sample.pause_us)
-		p->usual_pause_us = usual(p->usual_pause_us, p->sample.pause_us);
+	learn_usual(p, now - st->last_commit_at_us);
 	st->last_commit_at_us = now;
 	st->checkpoints[main_trigger(p->current_triggers)]++;
 	quantile_add(&st->devices_bytes, p->devices_bytes);
