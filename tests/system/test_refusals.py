@@ -169,7 +169,7 @@ def assert_refused_by_both(pair, words):
     pair.a.console.wait_ticks(10)
     pair.a.assert_runs()
     assert not pair.a.status()["synced"]
-    assert re.search(words, pair.a.status()["last_error"])
+    pair.a.wait_status("the reason", lambda s: re.search(words, s["last_error"] or ""))
 
 
 def test_hosts_with_different_memory_sizes_refuse_each_other(make_pair):
@@ -180,7 +180,7 @@ def test_hosts_with_different_memory_sizes_refuse_each_other(make_pair):
 
 def test_hosts_with_different_machine_types_refuse_each_other(make_pair):
     pair = make_pair(guest_b=Guest(machine="pc"))
-    assert_refused_by_both(pair, r"machine")
+    assert_refused_by_both(pair, r"machine type")
 
 
 def test_hosts_whose_bridges_take_packets_of_other_sizes_refuse_each_other(make_pair):
