@@ -74,7 +74,7 @@ def trials(make_pair, count, act):
 
 @pytest.mark.core
 def test_the_guest_survives_the_death_of_the_primarys_qemu(make_pair, rng, scale):
-    trials(make_pair, scale(20, 2), lambda pair: lose_primary(pair, rng, kill_qemu))
+    trials(make_pair, scale(20, 1), lambda pair: lose_primary(pair, rng, kill_qemu))
 
 
 def loads(node):

@@ -27,7 +27,7 @@ def test_no_answer_is_lost_doubled_or_altered_by_checkpoints(make_pair, scale, m
     pair = make_pair(nics=1, guest=QUIET, mode=mode).start()
     with Loads(pair.client, pair.folder, LIGHT) as loads:
         loads.wait_progress(20)
-        for _ in range(scale(20, 4)):
+        for _ in range(scale(20, 3)):
             pair.a.ctl("checkpoint")
         loads.wait_progress(10)
         loads.assert_intact()
