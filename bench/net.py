@@ -200,7 +200,8 @@ def kill_once(blow, mode, options):
             pair.b.wait_state("solo")
             loads.wait_progress(100)
             result = loads.stop()[0]
-        result.assert_intact(may_lose=100)
+        # What was asked while nobody answered is lost, and a datagram may be answered twice.
+        result.assert_intact(may_lose=300, may_repeat=5)
         gaps.append(result.gap_ms)
 
     try:

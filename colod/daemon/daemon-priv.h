@@ -53,7 +53,8 @@ struct daemon {
 	uint64_t epoch; /* last committed in sessions that have ended; see daemon_epoch() */
 	bool guest_runs, guest_panicked;
 	bool term_pending;
-	bool ending; /* QEMU is being ended on purpose */
+	bool ending; /* QEMU is being ended on purpose, or has begun to end by itself */
+	bool dying;  /* the latter, and how is not known yet */
 	int result;
 	struct err result_err;
 	struct err last_err;
@@ -127,7 +128,7 @@ void daemon_run_guest(struct daemon *d);
  * caller's, which those it makes inherit, and QEMU's, which read its monitor, stop, save and
  * resume. Its CPU threads stay as they are.
  */
-void daemon_hurry(const struct guest *g);
+void daemon_hurry(struct daemon *d);
 
 /** daemon_epoch() - the last committed checkpoint of this guest that we know of. */
 static inline uint64_t daemon_epoch(const struct daemon *d)

@@ -93,7 +93,7 @@ static void on_qemu_ready(void *arg)
 	struct err e = {};
 
 	d->guest = qemu_guest(d->qemu);
-	daemon_hurry(d->guest);
+	daemon_hurry(d);
 	if (open_engine(d, &e)) {
 		d->state = FSM_COMPLETED;
 		daemon_end(d, -e.code, err_msg(&e));
@@ -125,20 +125,35 @@ static void on_qemu_failed(void *arg, const struct err *why)
 	loop_stop(d->loop, 0);
 }
 
+static void on_qemu_dying(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->ending)
+		return;
+	d->dying = true;
+	daemon_event(d, FSM_EV_QEMU_DEAD, "QEMU is ending");
+}
+
 static void on_qemu_exited(void *arg, const char *how)
 {
 	struct daemon *d = arg;
 	char reason[128];
 
-	if (!d->ending) {
-		snprintf(reason, sizeof(reason), "QEMU ended: %s", how);
+	snprintf(reason, sizeof(reason), "QEMU ended: %s", how);
+	if (!d->ending)
 		daemon_event(d, FSM_EV_QEMU_DEAD, reason);
-	}
+	else if (d->dying)
+		err_set(&d->result_err, EIO, "%s", reason);
 	loop_stop(d->loop, 0);
 }
 
 static const struct qemu_handlers qemu_handlers = {
-	.ready = on_qemu_ready, .failed = on_qemu_failed, .exited = on_qemu_exited};
+	.ready = on_qemu_ready,
+	.failed = on_qemu_failed,
+	.dying = on_qemu_dying,
+	.exited = on_qemu_exited,
+};
 
 static void on_signal(void *arg, int signo)
 {

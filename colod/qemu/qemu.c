@@ -27,6 +27,13 @@
 /* A QEMU that ends closes QMP first: give it time to end before it is ended. */
 #define LOST_GRACE_US USEC_PER_SEC
 
+/* The main thread and one that runs the guest: rarely is either the last one of them to end. */
+#define WATCHED_THREADS 2
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
+
 enum qemu_state {
 	QEMU_STARTING,
 	QEMU_READY,
@@ -49,7 +56,20 @@ struct qemu {
 	struct qemu_uffd uffd;
 	int pidfd;
 	struct loop_src *on_pid, *deadline, *on_ready;
+	struct {
+		int pidfd;
+		struct loop_src *src;
+	} threads[WATCHED_THREADS];
+	unsigned nthreads;
 };
+
+static void forget_threads(struct qemu *q)
+{
+	for (; q->nthreads; q->nthreads--) {
+		loop_src_free(&q->threads[q->nthreads - 1].src);
+		close_fd(&q->threads[q->nthreads - 1].pidfd);
+	}
+}
 
 static void kill_qemu(struct qemu *q)
 {
@@ -191,6 +211,32 @@ static void report_exited(struct qemu *q, const char *how)
 }
 
 /* The handler is called last: it may free @q. */
+static void on_thread(void *arg, int fd, uint32_t revents)
+{
+	struct qemu *q = arg;
+
+	(void)fd;
+	(void)revents;
+	forget_threads(q);
+	if (q->state == QEMU_READY && q->handlers.dying)
+		q->handlers.dying(q->arg);
+}
+
+void qemu_watch_thread(struct qemu *q, pid_t tid)
+{
+	unsigned i = q->nthreads;
+
+	if (i == WATCHED_THREADS)
+		return;
+	q->threads[i].pidfd = pidfd_open(tid, PIDFD_THREAD);
+	if (q->threads[i].pidfd < 0)
+		return;
+	q->nthreads++;
+	if (loop_add_io(q->loop, &q->threads[i].src, q->threads[i].pidfd, EPOLLIN, on_thread, q))
+		close_fd(&q->threads[--q->nthreads].pidfd);
+}
+
+/* The handler is called last: it may free @q. */
 static void on_pid(void *arg, int fd, uint32_t revents)
 {
 	struct qemu *q = arg;
@@ -203,6 +249,7 @@ static void on_pid(void *arg, int fd, uint32_t revents)
 	if (waitid(P_PIDFD, (id_t)q->pidfd, &si, WEXITED | WNOHANG) || !si.si_pid)
 		return;
 	q->state = QEMU_ENDED;
+	forget_threads(q);
 	loop_src_free(&q->on_pid);
 	loop_timer_disarm(q->deadline);
 	close_fd(&q->pidfd);
@@ -280,6 +327,7 @@ static int watch_process(struct qemu *q, struct err *e)
 	r = loop_add_io(q->loop, &q->on_pid, q->pidfd, EPOLLIN, on_pid, q);
 	if (r < 0)
 		return err_errno(e, -r, "event loop");
+	qemu_watch_thread(q, q->guest.pid);
 	return write_pid_file(&q->files, q->guest.pid, e);
 }
 
@@ -391,6 +439,7 @@ void qemu_free(struct qemu *q)
 {
 	if (!q)
 		return;
+	forget_threads(q);
 	/* First, so that nothing below can end the process. */
 	loop_src_free(&q->on_pid);
 	close_fd(&q->pidfd);

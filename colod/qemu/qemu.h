@@ -13,6 +13,8 @@ struct qemu;
  * struct qemu_handlers - called from the loop
  * @ready:  QEMU is up, stopped (-S), checked and fit for replication; called once
  * @failed: it did not come up or must be refused; the process has ended. Called instead of @ready.
+ * @dying:  after @ready, some milliseconds before @exited: a thread that lives as long as QEMU is
+ *          gone, so the guest stands still. Not on every kernel, see qemu_watch_thread(); may be NULL.
  * @exited: it ended after @ready; @how in words ("exit status 1", "killed by signal 9 (KILL)").
  *          A lost QMP connection of a living QEMU comes here too, after QEMU has been killed: a
  *          guest that cannot be commanded cannot be protected.
@@ -23,6 +25,7 @@ struct qemu_handlers {
 	void (*ready)(void *arg);
 	void (*failed)(void *arg, const struct err *reason);
 	void (*exited)(void *arg, const char *how);
+	void (*dying)(void *arg);
 };
 
 /**
@@ -35,6 +38,14 @@ int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum t
 	       const int *tap_fds, const struct qemu_handlers *h, void *arg, struct err *e);
 
 const struct guest *qemu_guest(const struct qemu *q);
+
+/**
+ * qemu_watch_thread() - @tid ends only when QEMU does. A process is not dead for its parent before all
+ * of its memory is given back, some ten milliseconds for a small guest; its threads end before that
+ * (PIDFD_THREAD of pidfd_open(2), Linux 6.9; without it nothing is gained). The main thread is watched
+ * without being asked for.
+ */
+void qemu_watch_thread(struct qemu *q, pid_t tid);
 
 /**
  * qemu_quit() - ask QEMU to end (QMP quit), SIGKILL after @grace_ms; @exited follows, or @failed

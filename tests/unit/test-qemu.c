@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ struct run {
 	struct config config;
 	char dir[32];
 	void (*on_ready)(struct run *t);
-	bool was_ready, has_failed, has_exited;
+	bool was_ready, was_dying, has_failed, has_exited;
 	char how[ERR_MSG_MAX];
 	struct err reason;
 	unsigned rounds;
@@ -78,9 +79,17 @@ static void on_exited(void *arg, const char *how)
 	loop_stop(t->loop, 0);
 }
 
+static void on_dying(void *arg)
+{
+	struct run *t = arg;
+
+	assert_false(t->has_exited || t->was_dying);
+	t->was_dying = true;
+}
+
 static int start_with(struct run *t, const char *args, const char *lines, const int *tap_fds)
 {
-	static const struct qemu_handlers handlers = {on_ready, on_failed, on_exited};
+	static const struct qemu_handlers handlers = {on_ready, on_failed, on_exited, on_dying};
 	char text[1024];
 
 	snprintf(text, sizeof(text),
@@ -356,6 +365,24 @@ static void the_process_stands_alone_and_its_death_is_reported(void **state)
 	expect_how(t, "killed by signal 9 (KILL)");
 }
 
+/* pidfd_open(2): PIDFD_THREAD, which is O_EXCL. */
+static void its_end_is_known_before_its_memory_is_given_back(void **state)
+{
+	struct run *t = *state;
+	autoclose int thread = (int)syscall(SYS_pidfd_open, getpid(), O_EXCL);
+
+	if (thread < 0)
+		skip();
+	t->on_ready = look_at_process;
+	/* On a busy machine we may get to see it all at once. */
+	for (int i = 0; i < 20 && !t->was_dying; i++) {
+		qemu_free(steal_ptr(&t->qemu));
+		t->has_exited = false;
+		run_to_end(t, PLAIN);
+	}
+	assert_true(t->was_dying);
+}
+
 /* ---- network cards ---- */
 
 #define TWO_CARDS                                                                                  \
@@ -577,6 +604,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		QEMU_TEST(device_state_can_be_loaded_again_and_again),
+		QEMU_TEST(its_end_is_known_before_its_memory_is_given_back),
 		QEMU_TEST(the_process_stands_alone_and_its_death_is_reported),
 		QEMU_TEST(each_card_gets_the_tap_of_its_place),
 		QEMU_TEST(cards_without_taps_are_refused),
