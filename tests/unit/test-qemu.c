@@ -376,6 +376,8 @@ static void its_end_is_known_before_its_memory_is_given_back(void **state)
 	t->on_ready = look_at_process;
 	/* On a busy machine we may get to see it all at once. */
 	for (int i = 0; i < 20 && !t->was_dying; i++) {
+		if (t->qemu)
+			config_destroy(&t->config);
 		qemu_free(steal_ptr(&t->qemu));
 		t->has_exited = false;
 		run_to_end(t, PLAIN);
