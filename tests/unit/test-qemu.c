@@ -365,6 +365,17 @@ static void the_process_stands_alone_and_its_death_is_reported(void **state)
 	expect_how(t, "killed by signal 9 (KILL)");
 }
 
+static void start_anew(struct run *t)
+{
+	struct err e;
+
+	qemu_free(steal_ptr(&t->qemu));
+	config_destroy(&t->config);
+	loop_free(t->loop);
+	assert_int_equal(loop_new(&t->loop, &e), 0);
+	t->has_exited = false;
+}
+
 /* pidfd_open(2): PIDFD_THREAD, which is O_EXCL. */
 static void its_end_is_known_before_its_memory_is_given_back(void **state)
 {
@@ -376,10 +387,8 @@ static void its_end_is_known_before_its_memory_is_given_back(void **state)
 	t->on_ready = look_at_process;
 	/* On a busy machine we may get to see it all at once. */
 	for (int i = 0; i < 20 && !t->was_dying; i++) {
-		if (t->qemu)
-			config_destroy(&t->config);
-		qemu_free(steal_ptr(&t->qemu));
-		t->has_exited = false;
+		if (i)
+			start_anew(t);
 		run_to_end(t, PLAIN);
 	}
 	assert_true(t->was_dying);
