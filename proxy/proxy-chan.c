@@ -51,6 +51,11 @@ static void broken(struct proxy *p, const char *why)
 	proxy_tell(p, TALE_LOST, 0, text);
 }
 
+static void set_events(struct chan_io *c)
+{
+	loop_io_events(c->src, (c->paused ? 0 : EPOLLIN) | (c->wants_out ? EPOLLOUT : 0));
+}
+
 static void want(struct chan_io *c)
 {
 	bool out = c->out_len;
@@ -58,7 +63,7 @@ static void want(struct chan_io *c)
 	if (c->fd < 0 || out == c->wants_out)
 		return;
 	c->wants_out = out;
-	loop_io_events(c->src, (c->paused ? 0 : EPOLLIN) | (out ? EPOLLOUT : 0));
+	set_events(c);
 }
 
 /* The peer is gone; what it had said before is still to be heard. */
@@ -235,6 +240,7 @@ static bool take_in(struct proxy *p)
 {
 	struct chan_io *c = &p->chan;
 	ssize_t n;
+
 	if (c->fd < 0 || c->paused || c->in_len == IN_BYTES)
 		return false;
 	n = recv(c->fd, c->in + c->in_len, IN_BYTES - c->in_len, MSG_DONTWAIT);
@@ -256,7 +262,7 @@ void chan_io_pause(struct proxy *p, bool on)
 	if (c->fd < 0 || c->paused == on)
 		return;
 	c->paused = on;
-	loop_io_events(c->src, (on ? 0 : EPOLLIN) | (c->wants_out ? EPOLLOUT : 0));
+	set_events(c);
 	if (!on)
 		decode(p);
 }

@@ -336,7 +336,6 @@ void ports_join_again(struct proxy *p)
 	if (!waited || ports_join(p, &e))
 		return;
 	proxy_tell(p, TALE_NOTE, 0, "the guest is back in the network: all its taps have joined");
-	p->announced = 0;
 	ports_announce(p);
 }
 
@@ -427,16 +426,7 @@ static void announce_port(struct port *o)
 
 #define ANNOUNCE_FIRST_US (50 * USEC_PER_MSEC)
 
-void ports_on_announce(void *arg)
-{
-	struct proxy *p = arg;
-
-	pthread_mutex_lock(&p->lock);
-	ports_announce(p);
-	pthread_mutex_unlock(&p->lock);
-}
-
-void ports_announce(struct proxy *p)
+static void announce(struct proxy *p)
 {
 	if (p->side != SIDE_PASS && p->side != SIDE_PRIMARY)
 		return;
@@ -445,4 +435,19 @@ void ports_announce(struct proxy *p)
 			announce_port(&p->ports[i]);
 	if (++p->announced < p->config.announce_count)
 		loop_timer_arm(p->announce, ANNOUNCE_FIRST_US << MIN(p->announced, 6));
+}
+
+void ports_on_announce(void *arg)
+{
+	struct proxy *p = arg;
+
+	pthread_mutex_lock(&p->lock);
+	announce(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void ports_announce(struct proxy *p)
+{
+	p->announced = 0;
+	announce(p);
 }

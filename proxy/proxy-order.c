@@ -26,7 +26,6 @@ static void speak_again(struct proxy *p)
 	compare_undrop(p->compare);
 	if (ports_join(p, &e))
 		complain(p, &e);
-	p->announced = 0;
 	ports_announce(p);
 }
 
@@ -99,10 +98,8 @@ static void pass(struct proxy *p)
 		nfqueue_flush(p->ports[i].out);
 	p->side = SIDE_PASS;
 	ports_stop_mirror(p);
-	if (!joined) {
-		p->announced = 0;
+	if (!joined)
 		ports_announce(p);
-	}
 }
 
 /* A port that is shut drops even what a rule releases: ARP, neighbour discovery, pure acks. */

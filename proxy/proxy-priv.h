@@ -22,12 +22,11 @@
 
 /* What the guest of this host is to the network. */
 enum proxy_side {
-	SIDE_SILENT, /* not heard: before the first word, and after the last */
-	SIDE_PASS,   /* runs here, nobody protects it */
-	SIDE_PRIMARY,
-	/* runs here, held and compared */ SIDE_SECONDARY, /* the replica */
-	SIDE_RELAY, /* stands still or is dead, and another host carries on: passes on what still
-		       comes */
+	SIDE_SILENT,    /* not heard: before the first word, and after the last */
+	SIDE_PASS,      /* runs here, nobody protects it */
+	SIDE_PRIMARY,   /* runs here, held and compared */
+	SIDE_SECONDARY, /* the replica */
+	SIDE_RELAY,     /* does not run, and another host carries on: passes on what still comes */
 	SIDE_COUNT,
 };
 

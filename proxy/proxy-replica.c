@@ -92,28 +92,11 @@ const struct replica_net_ops proxy_replica_ops = {
 
 /* ---- the replica's output ---- */
 
-/* The primary lets it out by rule, unseen by us: not to be kept and said again at a take-over. */
-static bool goes_uncompared(const struct proxy *p, const uint8_t *data, size_t len)
-{
-	const uint8_t *frame = data + MIRROR_VNET_BYTES;
-	size_t n = len - MIRROR_VNET_BYTES;
-	struct frame f;
-	struct pkt pkt;
-
-	if (!p->config.bypass.count || frame_parse(&f, frame, n) || !frame_is_ip(&f))
-		return false;
-	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, 0);
-	return pkt.kind != PKT_NEIGHBOUR &&
-	       bypass_match(&p->config.bypass, &pkt, true) == BYPASS_RELEASE;
-}
-
 static void on_frame(void *arg, const uint8_t *data, size_t len)
 {
 	struct port *o = arg;
 
 	o->frames_out++;
-	if (goes_uncompared(o->proxy, data, len))
-		return;
 	replica_net_out(o->proxy->replica, o->nic, data, len, clock_now_us());
 }
 
@@ -295,7 +278,6 @@ void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned)
 		proxy_tell(p, TALE_NOTE, 0, err_msg(&e));
 	read_dry(p); /* what it said until then nobody heard */
 	hold_or_pass(p, epoch, planned);
-	p->announced = 0;
 	ports_announce(p);
 	replica_net_take_over(p->replica, clock_now_us());
 	ports_deafen(p);

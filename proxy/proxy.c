@@ -251,7 +251,8 @@ static int open_core(struct proxy *p, struct err *e)
 					.inbox_frames = INBOX_FRAMES,
 					.outbox_bytes = OUTBOX_BYTES,
 					.outbox_frames = OUTBOX_FRAMES,
-					.max_flows = p->config.limits.max_flows};
+					.max_flows = p->config.limits.max_flows,
+					.bypass = &p->config.bypass};
 	int r;
 
 	if (getrandom(&p->config.limits.seed, sizeof(uint64_t), 0) < 0)

@@ -4,6 +4,7 @@
 #ifndef PROXY_REPLICA_NET_H
 #define PROXY_REPLICA_NET_H
 
+#include "proxy/bypass.h"
 #include "proxy/compare.h"
 #include "proxy/inbox.h"
 #include "proxy/neigh.h"
@@ -76,7 +77,8 @@ struct replica_net_params {
 	size_t inbox_bytes, outbox_bytes;
 	uint32_t inbox_frames, outbox_frames; /* inbox: at least REPLICA_MIN_FRAMES */
 	uint32_t max_flows;
-	uint64_t seed; /* from getrandom(2) */
+	uint64_t seed;               /* from getrandom(2) */
+	const struct bypass *bypass; /* borrowed; NULL: none */
 };
 
 struct replica_net_stats {

@@ -23,11 +23,6 @@ static struct connection *connection_of(struct list *age)
 	return list_entry(age, struct connection, node.age);
 }
 
-static bool is_closed(const struct connection *c)
-{
-	return tcp_end_is_over(c->ends);
-}
-
 int rewrites_init(struct rewrites *w, uint32_t capacity, uint64_t seed)
 {
 	w->gone = 0;
@@ -58,7 +53,7 @@ static struct connection *get(struct rewrites *w, const struct flow_key *k, uint
 		c = flow_oldest(&w->flows);
 		if (!c)
 			return NULL;
-		w->gone += !is_closed(c);
+		w->gone += !tcp_end_is_over(c->ends);
 		flow_remove(&w->flows, &c->node);
 	}
 	return flow_add(&w->flows, k, now_us);
@@ -125,7 +120,7 @@ static struct connection *lookup(struct rewrites *w, uint8_t nic, const struct p
 	c = flow_find(&w->flows, &k, now_us);
 	if (!c)
 		return NULL;
-	if (is_closed(c) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+	if (tcp_end_is_over(c->ends) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 		flow_remove(&w->flows, &c->node);
 		return NULL;
 	}
@@ -195,7 +190,7 @@ void rewrites_saw(struct rewrites *w, uint8_t nic, const struct pkt *p, bool out
 
 static uint64_t life_us(const struct connection *c)
 {
-	if (is_closed(c))
+	if (tcp_end_is_over(c->ends))
 		return REWRITES_CLOSED_US;
 	return c->rewrite.seq_offset ? REWRITES_IDLE_US : REWRITES_CLOCK_US;
 }

@@ -54,7 +54,8 @@ void rewrites_carry_on(struct rewrites *w, const struct flow_key *k, const struc
 
 /**
  * rewrites_out(), rewrites_in() - rewrite a packet of the guest, or to it, in place if its connection,
- * or that which an ICMP error is about, is among them. @p is the parsed @data, stale when true is returned: something changed.
+ * or that which an ICMP error is about, is among them. @p is the parsed @data, stale when true is
+ * returned: something changed.
  */
 bool rewrites_out(struct rewrites *w, uint8_t nic, uint8_t *data, const struct pkt *p, bool partial,
 		  uint64_t now_us);

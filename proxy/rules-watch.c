@@ -3,9 +3,9 @@
 #include "proxy/rules-watch.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -95,15 +95,15 @@ bool rules_watch_read(int fd, const struct rules *r)
 
 int rules_sent(const char *tap, uint64_t *frames)
 {
-	char path[96], text[32] = "";
-	autoclose int fd = -1;
+	autofree char *text = NULL;
+	char path[96];
+	int r;
 
 	snprintf(path, sizeof(path), "/sys/class/net/%s/statistics/rx_packets", tap);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		return -errno;
-	*frames = strtoull(text, NULL, 10);
-	return 0;
+	r = io_read_file(path, &text, NULL);
+	if (!r)
+		*frames = strtoull(text, NULL, 10);
+	return r;
 }
 
 bool rules_bypassed(struct rules_traffic *last, struct rules_traffic now)

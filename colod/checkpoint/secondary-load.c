@@ -89,16 +89,17 @@ static bool is_to_run(const struct secondary *s)
 	return (s->flags & WIRE_EPOCH_RUN) && !s->go_live && s->new_epoch == s->committed;
 }
 
-void secondary_after_load(struct secondary *s)
+static void wait_for_new(struct secondary *s)
+{
+	s->phase = SECONDARY_OPEN;
+	loop_timer_arm(s->load_timer, LOAD_LATER_US);
+	secondary_step(s);
+}
+
+static void after_load(struct secondary *s)
 {
 	bool announce = !s->announced;
 
-	if (s->load_waits) {
-		s->phase = SECONDARY_OPEN;
-		loop_timer_arm(s->load_timer, LOAD_LATER_US);
-		secondary_step(s);
-		return;
-	}
 	s->announced = true;
 	s->loaded = s->committed;
 	s->loaded_at_us = clock_now_us();
@@ -113,6 +114,14 @@ void secondary_after_load(struct secondary *s)
 	secondary_step(s);
 	if (announce)
 		ckpt_event(s->env, FSM_EV_SYNCED, NULL);
+}
+
+void secondary_after_packets(struct secondary *s)
+{
+	if (s->load_waits)
+		wait_for_new(s);
+	else
+		after_load(s);
 }
 
 static void on_load(void *arg, const struct qmp_reply *r)

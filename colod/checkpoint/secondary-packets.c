@@ -19,7 +19,7 @@ static void on_loaded(struct proxy_call *c)
 	struct secondary *s = c->arg;
 
 	if (s->loaded_session == s->session && s->phase == SECONDARY_PACKETS)
-		secondary_after_load(s);
+		secondary_after_packets(s);
 }
 
 static void on_taken(struct proxy_call *c)
@@ -63,7 +63,7 @@ void secondary_packets_committed(struct secondary *s)
 void secondary_packets_loaded(struct secondary *s, bool runs)
 {
 	if (!s->env->proxy) {
-		secondary_after_load(s);
+		secondary_after_packets(s);
 		return;
 	}
 	s->loaded_session = s->session;

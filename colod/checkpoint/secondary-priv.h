@@ -93,7 +93,7 @@ void secondary_submit(struct secondary *s, enum apply_work work);
 
 /* The one place that decides what to do when nothing is under way. */
 void secondary_step(struct secondary *s);
-void secondary_after_load(struct secondary *s);
+void secondary_after_packets(struct secondary *s);
 void secondary_on_load_timer(void *arg);
 void secondary_run_live(struct secondary *s);
 
@@ -103,7 +103,8 @@ void secondary_packets_init(struct secondary *s);
 void secondary_packets_stopped(struct secondary *s);
 void secondary_packets_committed(struct secondary *s);
 
-/* Of an epoch whose load waits, too. secondary_after_load() or secondary_run_live() follows, at once without a proxy. */
+/* Of an epoch whose load waits, too. secondary_after_packets() or secondary_run_live() follows, at
+ * once without a proxy. */
 void secondary_packets_loaded(struct secondary *s, bool runs);
 void secondary_packets_take_over(struct secondary *s);
 bool secondary_packets_known(const struct secondary *s, uint64_t epoch);

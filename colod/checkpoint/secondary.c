@@ -250,7 +250,6 @@ void secondary_start(struct secondary *s, int bulk_fd, uint64_t epoch, bool full
 	s->announced = !full;
 	s->flags = s->staged_flags = 0;
 	s->running = s->go_live = s->link_lost = s->suspended = s->staged = s->shut_down = false;
-	s->load_waits = false;
 	secondary_submit(s, full ? APPLY_SETUP_FULL : APPLY_SETUP_SWAPPED);
 }
 

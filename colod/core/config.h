@@ -96,11 +96,9 @@ struct config {
 	char **bypass; /* the texts of the rules, for proxy/bypass.h; NULL-terminated unless NULL */
 	unsigned bypass_count;
 	enum netfilter_kind netfilter;
-	uint32_t colo_period_ms; /* the longest epoch in mode colo */
-	uint32_t
-		hold_ms; /* periodic: output waits so long at most before a checkpoint is begun for it */
-	uint32_t
-		pause_percent; /* of the guest's time, that these checkpoints may take before that */
+	uint32_t colo_period_ms;     /* the longest epoch in mode colo */
+	uint32_t hold_ms;            /* periodic: longest wait before output begins a checkpoint */
+	uint32_t pause_percent;      /* what such checkpoints may take of the guest's time */
 	uint32_t compare_timeout_ms; /* a packet without counterpart for so long is a mismatch */
 	uint32_t max_held_packets;
 	uint64_t max_held_bytes;

@@ -3,6 +3,8 @@
 #ifndef DAEMON_JSON_H
 #define DAEMON_JSON_H
 
+#include "base/quantile.h"
+
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +29,14 @@ static inline void add_num(struct json_object *o, const char *key, uint64_t v)
 static inline void add_bool(struct json_object *o, const char *key, bool v)
 {
 	add(o, key, json_object_new_boolean(v));
+}
+
+static inline void add_quantiles(struct json_object *o, const struct quantile_view *v)
+{
+	add_num(o, "p50", v->p50);
+	add_num(o, "p99", v->p99);
+	add_num(o, "max", v->max);
+	add_num(o, "count", v->count);
 }
 
 #endif

@@ -22,17 +22,6 @@ static struct json_object *released_by(const struct compare_stats *c)
 	return o;
 }
 
-static struct json_object *hold(const struct quantile_view *v)
-{
-	struct json_object *o = json_object_new_object();
-
-	add_num(o, "p50", v->p50);
-	add_num(o, "p99", v->p99);
-	add_num(o, "max", v->max);
-	add_num(o, "count", v->count);
-	return o;
-}
-
 static struct json_object *automatic(const struct daemon *d)
 {
 	const struct automode *a = &d->automode;
@@ -74,12 +63,14 @@ static struct json_object *nics(const struct daemon *d, const struct proxy_statu
 struct json_object *daemon_proxy_status(struct daemon *d)
 {
 	struct json_object *o = json_object_new_object(), *mirror = json_object_new_object();
+	struct json_object *hold = json_object_new_object();
 	struct proxy_status s;
 
 	proxy_get_status(d->proxy, &s);
+	add_quantiles(hold, &s.hold_us);
 	add_str(o, "side", s.side);
 	add_str(o, "netfilter", s.netfilter);
-	add(o, "rules_missing", json_object_new_boolean(s.rules_missing));
+	add_bool(o, "rules_missing", s.rules_missing);
 	add_num(o, "held", s.compare.held_packets);
 	add_num(o, "held_bytes", s.compare.held_bytes);
 	add_num(o, "primary_packets", s.compare.primary_packets);
@@ -89,7 +80,7 @@ struct json_object *daemon_proxy_status(struct daemon *d)
 	add_num(o, "timed_out", s.compare.timed_out);
 	add_num(o, "bypassed", s.compare.bypassed);
 	add_num(o, "dropped", s.compare.dropped);
-	add(o, "hold_us", hold(&s.hold_us));
+	add(o, "hold_us", hold);
 	add(o, "released_by", released_by(&s.compare));
 	add_num(o, "flows", s.compare.flows);
 	add_num(o, "half_open", s.compare.half_open);

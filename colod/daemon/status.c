@@ -11,10 +11,7 @@ static struct json_object *quantiles(const struct quantile *q, bool with_last)
 	quantile_view(q, &v);
 	if (with_last)
 		add_num(o, "last", v.last);
-	add_num(o, "p50", v.p50);
-	add_num(o, "p99", v.p99);
-	add_num(o, "max", v.max);
-	add_num(o, "count", v.count);
+	add_quantiles(o, &v);
 	return o;
 }
 

@@ -210,7 +210,7 @@ static void report_exited(struct qemu *q, const char *how)
 	q->handlers.exited(q->arg, text);
 }
 
-/* The handler is called last: it may free @q. */
+/* The end of one thread says it all. */
 static void on_thread(void *arg, int fd, uint32_t revents)
 {
 	struct qemu *q = arg;
