@@ -33,6 +33,14 @@ static void put_state(FILE *out, struct json_object *o)
 	fputc('\n', out);
 }
 
+static void put_sync(FILE *out, struct json_object *o)
+{
+	if (has(o, "sync"))
+		fprintf(out, LABEL "%s of %s pages sent, %s\n", "first copy",
+			field_count(o, "sync.pages_sent").s, field_count(o, "sync.pages_total").s,
+			sync_text(field(o, "sync")).s);
+}
+
 static void put_peer(FILE *out, struct json_object *o)
 {
 	uint64_t ms;
@@ -187,6 +195,7 @@ void format_status(FILE *out, struct json_object *answer)
 {
 	put_guest(out, answer);
 	put_state(out, answer);
+	put_sync(out, answer);
 	put_peer(out, answer);
 	put_mode(out, answer);
 	put_checkpoints(out, answer);

@@ -138,6 +138,25 @@ struct text field_us(struct json_object *o, const char *path)
 	return field_u64(o, path, &us) ? fmt_us(us) : missing;
 }
 
+struct text sync_text(struct json_object *sync)
+{
+	struct text t;
+	uint64_t s;
+
+	bool known = field_u64(sync, "seconds_left", &s);
+	uint64_t percent = 0;
+
+	field_u64(sync, "percent", &percent);
+	if (!known)
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 " %%, time to go unknown", percent);
+	else if (s < 120)
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 " %%, %" PRIu64 " s to go", percent, s);
+	else
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 " %%, %" PRIu64 " min to go", percent,
+			 DIV_ROUND_UP(s, 60));
+	return t;
+}
+
 struct text field_count(struct json_object *o, const char *path)
 {
 	struct text t;

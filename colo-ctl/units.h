@@ -45,4 +45,7 @@ void put_line(FILE *out, const char *before, struct json_object *v);
 struct text field_us(struct json_object *o, const char *path);
 struct text field_count(struct json_object *o, const char *path);
 
+/** sync_text() - "42 %, 12 s to go": the object "sync" of a status, a first copy. */
+struct text sync_text(struct json_object *sync);
+
 #endif

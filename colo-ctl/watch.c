@@ -59,11 +59,27 @@ void watch_line(FILE *out, struct json_object *prev, struct json_object *cur, ui
 	fprintf(out, " dirty_pages=%s sent_MB/s=%s peer=%s peer_state=%s",
 		field_count(cur, "dirty_pages.last").s, r.sent.s, word(cur, "peer.address").s,
 		word(cur, "peer.state").s);
+	fprintf(out, " peer_heard_ms=%s", field_count(cur, "peer.last_heard_ms_ago").s);
+	if (field(cur, "sync"))
+		fprintf(out, " sync_percent=%s sync_seconds_left=%s",
+			field_count(cur, "sync.percent").s,
+			field_count(cur, "sync.seconds_left").s);
 	if (field(cur, "proxy"))
 		fprintf(out, " output=%s held=%s matched/s=%s mismatched=%s hold_p50_us=%s",
 			proxy_output(field(cur, "proxy")).s, field_count(cur, "proxy.held").s,
 			r.matched.s, field_count(cur, "proxy.mismatched").s,
 			field_count(cur, "proxy.hold_us.p50").s);
+	fputc('\n', out);
+}
+
+static void put_peer(FILE *out, struct json_object *cur)
+{
+	uint64_t ms;
+
+	fprintf(out, "%-12s %s, %s", "peer", field_str(cur, "peer.address").s,
+		field_str(cur, "peer.state").s);
+	if (field_u64(cur, "peer.last_heard_ms_ago", &ms) && ms <= UINT64_MAX / 1000)
+		fprintf(out, ", heard %s ago", fmt_us(ms * 1000).s);
 	fputc('\n', out);
 }
 
@@ -74,8 +90,9 @@ void watch_screen(FILE *out, struct json_object *prev, struct json_object *cur, 
 	fprintf(out, "%-12s %s\n", "guest", field_str(cur, "name").s);
 	fprintf(out, "%-12s %s, %s\n", "state", field_str(cur, "role").s,
 		field_str(cur, "state").s);
-	fprintf(out, "%-12s %s, %s\n", "peer", field_str(cur, "peer.address").s,
-		field_str(cur, "peer.state").s);
+	if (field(cur, "sync"))
+		fprintf(out, "%-12s %s\n", "first copy", sync_text(field(cur, "sync")).s);
+	put_peer(out, cur);
 	fprintf(out, "%-12s %s\n", "mode", field_str(cur, "mode").s);
 	fprintf(out, "%-12s %s, %s checkpoints/s\n", "epoch", field_count(cur, "epoch").s,
 		r.checkpoints.s);

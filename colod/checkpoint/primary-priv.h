@@ -5,6 +5,7 @@
 #define CHECKPOINT_PRIMARY_PRIV_H
 
 #include "colod/checkpoint/primary.h"
+#include "colod/checkpoint/progress.h"
 
 enum primary_phase {
 	PRIMARY_OFF,     /* no session */
@@ -80,6 +81,7 @@ struct primary {
 	bool peer_may_hold;   /* see primary_peer_may_hold(); outlives sessions */
 	bool announced;       /* SYNCED was raised */
 	unsigned late_rounds; /* since the end of the first full copy */
+	struct progress progress; /* of the first full copy */
 	bool outbox_done; /* RECEIVED came: the worker has to empty the outbox before its next work
 			   */
 	uint64_t budget_at_us;

@@ -65,6 +65,7 @@ static void job_done(struct job *job)
 	struct tx_job *j = container_of(job, struct tx_job, job);
 
 	j->busy = false;
+	progress_note(&j->p->progress, atomic_load(&j->p->tx.left), clock_now_us());
 	if (j->session == j->p->session)
 		primary_work_done(j->p, j);
 }

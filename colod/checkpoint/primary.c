@@ -107,6 +107,8 @@ void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full)
 	p->budget_at_us = clock_now_us();
 	/* After a switch-over output waits for the first checkpoint: at once. */
 	p->begun_at_us = full ? p->budget_at_us : 0;
+	progress_begin(&p->progress, guest_pages(p->env->guest), p->budget_at_us);
+	atomic_store(&p->tx.left, p->progress.total);
 	p->last_err.code = 0;
 	primary_await_ready(p);
 }
@@ -168,6 +170,17 @@ bool primary_is_idle(const struct primary *p)
 uint64_t primary_epoch(const struct primary *p)
 {
 	return p->epoch;
+}
+
+bool primary_copy_progress(const struct primary *p, struct ckpt_progress *out)
+{
+	if (p->phase == PRIMARY_OFF || p->announced)
+		return false;
+	out->pages_total = p->progress.total;
+	out->pages_left = MIN(atomic_load(&p->tx.left), out->pages_total);
+	out->known = progress_seconds_left(&p->progress, out->pages_left, clock_now_us(),
+					   &out->seconds_left);
+	return true;
 }
 
 bool primary_peer_may_hold(const struct primary *p)

@@ -86,6 +86,19 @@ void primary_retime(struct primary *p);
 uint64_t primary_epoch(const struct primary *p);
 
 /**
+ * struct ckpt_progress - how far the first full copy is
+ * @pages_left: not sent yet, or written by the guest since
+ * @known: whether @seconds_left can be said: the guest may write faster than is sent
+ */
+struct ckpt_progress {
+	uint64_t pages_total, pages_left, seconds_left;
+	bool known;
+};
+
+/** primary_copy_progress() - false unless a first full copy, its checkpoint included, is under way. */
+bool primary_copy_progress(const struct primary *p, struct ckpt_progress *out);
+
+/**
  * primary_peer_may_hold() - the peer may hold a whole checkpoint, with which it can come to life:
  * from the sending of a first one on, or since it gave its guest to us, until it has said that it
  * begins with a new full copy.

@@ -49,6 +49,7 @@ static int flush_frame(struct tx *tx, struct err *e)
 	tx->zero_entries += f->count - f->data_pages;
 	atomic_fetch_add(&tx->stats->zero_pages, f->count - f->data_pages);
 	f->count = f->data_pages = 0;
+	atomic_store(&tx->left, tx_pages_left(tx));
 	return write_iov(tx, iov, n, e);
 }
 

@@ -150,6 +150,7 @@ static int collect_and_take(struct tx *tx, bool stopped, struct tx_round *r, str
 		return ret;
 	t1 = clock_now_us();
 	r->taken = take_written(tx);
+	atomic_store(&tx->left, tx_pages_left(tx));
 	r->scan_us = t1 - t0;
 	r->copy_us = clock_now_us() - t1;
 	return 0;

@@ -20,6 +20,7 @@ struct fingerprints;
  * @full_cursor: next page of the first full copy; npages when it is done. These pages are sent
  * straight from a bounce buffer: the outbox holds what was written since, never all RAM
  * @hurry:  set by the loop: a round in progress ends at the next frame
+ * @left:   tx_pages_left(), for the loop
  */
 struct tx {
 	const struct guest *guest;
@@ -42,6 +43,7 @@ struct tx {
 	uint64_t *page_hashes;          /* of all RAM, while a verify is under way */
 	bool link_failed;               /* the last error came from the socket */
 	atomic_bool hurry;
+	atomic_uint_fast64_t left;
 };
 
 /** struct tx_round - what a round or a capture did. */
@@ -87,6 +89,13 @@ void tx_committed(struct tx *tx);
 static inline bool tx_full_copy_done(const struct tx *tx)
 {
 	return tx->full_cursor >= guest_pages(tx->guest);
+}
+
+/** tx_pages_left() - pages whose present content has not left yet, as far as is known. */
+static inline uint64_t tx_pages_left(const struct tx *tx)
+{
+	return guest_pages(tx->guest) - MIN(tx->full_cursor, guest_pages(tx->guest)) +
+	       tx->unsent_slots;
 }
 
 #endif

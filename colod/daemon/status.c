@@ -64,6 +64,21 @@ static struct json_object *peer(const struct daemon *d)
 	return o;
 }
 
+static struct json_object *sync(const struct ckpt_progress *g)
+{
+	struct json_object *o = json_object_new_object();
+	uint64_t sent = g->pages_total - g->pages_left;
+
+	add_num(o, "pages_total", g->pages_total);
+	add_num(o, "pages_sent", sent);
+	add_num(o, "percent", g->pages_total ? sent * 100 / g->pages_total : 100);
+	if (g->known)
+		add_num(o, "seconds_left", g->seconds_left);
+	else
+		add(o, "seconds_left", NULL);
+	return o;
+}
+
 static struct json_object *qemu(const struct guest *g)
 {
 	struct json_object *o = json_object_new_object();
@@ -108,6 +123,7 @@ struct json_object *daemon_status(struct daemon *d)
 {
 	const struct config *c = d->config;
 	struct json_object *o = json_object_new_object();
+	struct ckpt_progress copy;
 
 	add_str(o, "name", c->name);
 	add_str(o, "role", role_name(d->role));
@@ -117,6 +133,8 @@ struct json_object *daemon_status(struct daemon *d)
 	add_num(o, "bandwidth", c->bandwidth_Bps);
 	add_num(o, "peer_timeout_ms", c->peer_timeout_ms);
 	add_num(o, "epoch", daemon_epoch(d));
+	if (d->primary && primary_copy_progress(d->primary, &copy))
+		add(o, "sync", sync(&copy));
 	add_bool(o, "synced", d->state == FSM_COLO || d->state == FSM_HANDOVER);
 	add_str(o, "guest", guest_state(d));
 	add_bool(o, "guest_panicked", d->guest_panicked);

@@ -177,7 +177,7 @@ static void the_live_view_makes_rates_of_two_samples(void **state)
 	assert_string_equal(text, "state=colo role=primary mode=periodic epoch=1234 "
 				  "checkpoints/s=10.0 pause_p50_us=2100 pause_p99_us=4500 "
 				  "commit_p50_us=9000 dirty_pages=512 sent_MB/s=2.0 "
-				  "peer=10.0.0.2:7000 peer_state=connected\n");
+				  "peer=10.0.0.2:7000 peer_state=connected peer_heard_ms=3\n");
 	free(text);
 	text = watched(watch_screen, "{\"checkpoints\":{\"count\":1229},\"bytes_sent\":11300000}",
 		       full_status, 500000);
@@ -187,13 +187,52 @@ static void the_live_view_makes_rates_of_two_samples(void **state)
 	free(text);
 }
 
+#define COPYING                                                                                    \
+	"\"ok\":true,\"name\":\"a\",\"role\":\"primary\",\"state\":\"active\",\"peer\":{"          \
+	"\"address\":"                                                                             \
+	"\"b:1\",\"state\":\"connected\",\"last_heard_ms_ago\":4},"                                \
+	"\"sync\":{\"pages_total\":1000,\"pages_sent\":420,\"percent\":42,\"seconds_left\":"
+
+static void a_first_copy_is_shown_with_its_time_to_go(void **state)
+{
+	static const struct {
+		const char *answer, *to_go, *word;
+	} cases[] = {
+		{"{" COPYING "17}}", "42 %, 17 s to go\n", "sync_seconds_left=17\n"},
+		{"{" COPYING "119}}", "42 %, 119 s to go\n", "sync_seconds_left=119\n"},
+		{"{" COPYING "121}}", "42 %, 3 min to go\n", "sync_seconds_left=121\n"},
+		{"{" COPYING "null}}", "42 %, time to go unknown\n", "sync_seconds_left=-\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char whole[128], *text;
+
+		snprintf(whole, sizeof(whole), "\nfirst copy    420 of 1000 pages sent, %s",
+			 cases[i].to_go);
+		text = printed(CTL_STATUS, cases[i].answer);
+		assert_non_null(strstr(text, whole));
+		free(text);
+		snprintf(whole, sizeof(whole), "\nfirst copy   %s", cases[i].to_go);
+		text = watched(watch_screen, NULL, cases[i].answer, 0);
+		assert_non_null(strstr(text, whole));
+		assert_non_null(strstr(text, "b:1, connected, heard 4.0 ms ago\n"));
+		free(text);
+		text = watched(watch_line, NULL, cases[i].answer, 0);
+		assert_non_null(strstr(text, " sync_percent=42 "));
+		assert_non_null(strstr(text, cases[i].word));
+		free(text);
+	}
+	assert_null(strstr(full_text, "first copy"));
+}
+
 static void values_of_a_line_stay_single_words(void **state)
 {
 	char *text = watched(watch_line, NULL,
 			     "{\"state\":\"\",\"peer\":{\"address\":\"a port\\n7\"}}", 0);
 
 	(void)state;
-	assert_non_null(strstr(text, " peer=a_port_7 peer_state=-\n"));
+	assert_non_null(strstr(text, " peer=a_port_7 peer_state=- "));
 	assert_int_equal(strncmp(text, "state=- role=-", 14), 0);
 	free(text);
 }
@@ -257,6 +296,7 @@ int main(void)
 		cmocka_unit_test(each_answer_reads_as_a_sentence),
 		cmocka_unit_test(the_exit_status_follows_the_answer),
 		cmocka_unit_test(the_live_view_makes_rates_of_two_samples),
+		cmocka_unit_test(a_first_copy_is_shown_with_its_time_to_go),
 		cmocka_unit_test(values_of_a_line_stay_single_words),
 		cmocka_unit_test(rates_are_unknown_at_first_and_after_a_restart),
 		cmocka_unit_test(a_redraw_covers_what_was_there),

@@ -166,9 +166,41 @@ static void a_guest_that_cannot_go_on_is_told_of_though_its_session_is_over(void
 	rig_close(&r);
 }
 
+/* The socket takes less than guest RAM: the copy stands until the secondary reads. */
+static void a_first_copy_tells_what_is_left_of_it(void **state)
+{
+	struct ckpt_progress g;
+	uint8_t buf[4096];
+	struct rig r;
+	int pair[2];
+
+	(void)state;
+	rig_open(&r);
+	memset(r.side.guest.ram, 1, r.side.guest.ram_bytes);
+	assert_false(primary_copy_progress(r.p, &g));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	r.bulk_fd = pair[1];
+	primary_start(r.p, pair[0], EPOCH, true);
+	assert_true(primary_copy_progress(r.p, &g));
+	assert_int_equal(g.pages_total, RIG_PAGES);
+	assert_int_equal(g.pages_left, RIG_PAGES);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	while (primary_copy_progress(r.p, &g) && g.pages_left) {
+		assert_true(g.pages_left <= RIG_PAGES);
+		(void)!recv(r.bulk_fd, buf, sizeof(buf), MSG_DONTWAIT);
+		assert_true(loop_step(r.loop, 0) >= 0);
+	}
+	assert_true(g.known);
+	assert_int_equal(g.seconds_left, 0);
+	primary_stop(r.p);
+	assert_false(primary_copy_progress(r.p, &g));
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_first_copy_tells_what_is_left_of_it),
 		cmocka_unit_test(a_trigger_right_after_ready_waits_for_the_worker),
 		cmocka_unit_test(output_waits_for_the_checkpoint_that_closes_its_epoch),
 		cmocka_unit_test(a_checkpoint_that_failed_is_not_tried_again_at_once),
