@@ -8,6 +8,7 @@
 #include "colod/core/config.h"
 #include "colod/core/fsm.h"
 #include "colod/core/guest.h"
+#include "colod/core/statefile.h"
 #include "colod/core/wire.h"
 #include "colod/tracker/tracker.h"
 #include "proxy/proxy.h"
@@ -63,11 +64,14 @@ struct ckpt_stats {
  * done
  * @runs_next: whether the secondary's guest runs in the epoch that begins; asked at every
  * checkpoint
+ * @standing: what this host's guest is from here on, told before it comes true so that it can be noted
+ * for a colod that finds this guest later; may be NULL
  */
 struct ckpt_ops {
 	int (*send)(void *arg, const struct wire_msg *m);
 	void (*event)(void *arg, enum fsm_event ev, const char *reason);
 	bool (*runs_next)(void *arg);
+	void (*standing)(void *arg, enum standing s);
 };
 
 /** struct ckpt_env - lives as long as the engine; everything in it is borrowed. */
@@ -88,6 +92,13 @@ int ckpt_send(const struct ckpt_env *env, enum wire_type type, uint64_t epoch, u
 /** ckpt_event() - raise @ev with a formatted reason (fmt may be NULL). */
 void ckpt_event(const struct ckpt_env *env, enum fsm_event ev, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
+
+/** ckpt_standing() - note what the guest is from here on. */
+static inline void ckpt_standing(const struct ckpt_env *env, enum standing s)
+{
+	if (env->ops->standing)
+		env->ops->standing(env->arg, s);
+}
 
 static inline uint64_t guest_pages(const struct guest *g)
 {

@@ -169,6 +169,7 @@ static void account_commit(struct primary *p)
 
 static void hand_over(struct primary *p)
 {
+	ckpt_standing(p->env, STANDING_YIELDED);
 	ckpt_send(p->env, WIRE_HANDOVER, p->epoch, 0);
 	p->holding = false; /* from here on the guest is the peer's (S3) */
 	ckpt_event(p->env, FSM_EV_HANDED_OVER, NULL);

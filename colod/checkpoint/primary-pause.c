@@ -170,7 +170,7 @@ void primary_send(struct primary *p)
 		return;
 	p->ckpt_job.flags = p->flags;
 	p->ckpt_job.devices_bytes = p->devices_bytes;
-	p->peer_may_hold = true; /* whether we hear of it or not */
+	primary_set_peer_holds(p, true); /* whether we hear of it or not */
 	primary_submit(p, &p->ckpt_job, TX_FINISH);
 }
 

@@ -191,6 +191,7 @@ bool primary_peer_may_hold(const struct primary *p)
 void primary_set_peer_holds(struct primary *p, bool holds)
 {
 	p->peer_may_hold = holds;
+	ckpt_standing(p->env, holds ? STANDING_PROTECTED : STANDING_ALONE);
 }
 
 bool primary_holds_guest(const struct primary *p)
@@ -243,7 +244,7 @@ static void on_ready(struct primary *p, const struct wire_msg *m)
 		return;
 	}
 	p->phase = PRIMARY_OPEN;
-	p->peer_may_hold = !p->full;
+	primary_set_peer_holds(p, !p->full);
 	j->fd = p->bulk_fd;
 	j->full = p->full;
 	j->epoch = p->epoch + 1;

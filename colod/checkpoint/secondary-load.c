@@ -303,6 +303,7 @@ void secondary_run_live(struct secondary *s)
 static void join(struct secondary *s)
 {
 	s->phase = SECONDARY_JOIN;
+	ckpt_standing(s->env, STANDING_ALONE); /* it is whole */
 	secondary_packets_take_over(s);
 }
 
