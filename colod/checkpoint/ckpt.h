@@ -50,6 +50,9 @@ struct ckpt_stats {
 	struct quantile devices_bytes;
 	uint64_t checkpoints[CKPT_TRIGGER_COUNT];
 	uint64_t failed_checkpoints;
+	uint64_t resumes;             /* of sessions, over a new link */
+	uint64_t resume_saved_pages;  /* of epochs in flight that did not have to be sent again */
+	uint64_t resume_resent_pages; /* that had been sent, but had not arrived */
 	struct ckpt_sample samples[CKPT_SAMPLES]; /* ring, by number of commits */
 	uint64_t nsamples;
 	uint64_t last_commit_at_us; /* clock_now_us(); 0: never */

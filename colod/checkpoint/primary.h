@@ -47,11 +47,28 @@ void primary_stop(struct primary *p);
  */
 int primary_detach(struct primary *p);
 
+/**
+ * primary_suspend() - the link is lost: nothing is sent any more; a pause of the guest under way runs
+ * to its end. The session stays. Any number of times, also while it is being resumed. After it no
+ * LINK_LOST comes before primary_resume().
+ */
+void primary_suspend(struct primary *p);
+
+/** primary_can_resume() - there is a session that can go on over another link: the peer has begun to
+ * receive, and no switch-over is under way. */
+bool primary_can_resume(const struct primary *p);
+
+/**
+ * primary_resume() - go on over @bulk_fd (blocking, taken over) after primary_suspend(). RESUMED or
+ * RESUMED_COPY, LINK_LOST or SYNC_FAILED (it cannot be resumed after all) follows.
+ */
+void primary_resume(struct primary *p, int bulk_fd);
+
 /** primary_is_idle() - no session, and nothing of an old one left on its way. */
 bool primary_is_idle(const struct primary *p);
 
 /** primary_message() - a message of the secondary: READY, SUSPENDED, RECEIVED, LOADED, FAILED,
- * VERIFIED. */
+ * VERIFIED, RESUME_ACK. */
 void primary_message(struct primary *p, const struct wire_msg *m);
 
 /** primary_trigger() - checkpoint as soon as possible, merged with others that wait; without a

@@ -36,6 +36,22 @@ void secondary_message(struct secondary *s, const struct wire_msg *m);
 void secondary_link_lost(struct secondary *s);
 
 /**
+ * secondary_suspend() - the link is lost, but may come back: nothing is received any more, what is
+ * committed is loaded to its end, what was received in part is kept. Any number of times, also while
+ * the session is being resumed. After it no LINK_LOST comes before secondary_resume().
+ */
+void secondary_suspend(struct secondary *s);
+
+/** secondary_can_resume() - there is a session that can go on over another link. */
+bool secondary_can_resume(const struct secondary *s);
+
+/**
+ * secondary_resume() - go on over @bulk_fd (blocking, taken over) after secondary_suspend(). RESUMED
+ * or RESUMED_COPY, LINK_LOST or SYNC_FAILED follows.
+ */
+void secondary_resume(struct secondary *s, int bulk_fd);
+
+/**
  * secondary_go_live() - promote: a committed checkpoint is loaded to its end first, a stage
  * received in part is dropped, then the guest runs. LIVE or LIVE_FAILED follows; the session is
  * over.

@@ -31,6 +31,8 @@ static const char *const event_names[] = {
 	[FSM_EV_SWITCH_FAILED] = "switch_failed",
 	[FSM_EV_LIVE] = "live",
 	[FSM_EV_LIVE_FAILED] = "live_failed",
+	[FSM_EV_RESUMED] = "resumed",
+	[FSM_EV_RESUMED_COPY] = "resumed_copy",
 };
 
 static const char *const action_names[] = {

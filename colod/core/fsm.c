@@ -34,6 +34,8 @@ static const struct fsm_cell primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(ILLEGAL, SETUP),
 				[FSM_EV_LIVE] = TO(ILLEGAL, SETUP),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, SETUP),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, SETUP),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, SETUP),
 			},
 		[FSM_ACTIVE] =
 			{
@@ -56,6 +58,8 @@ static const struct fsm_cell primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(ILLEGAL, ACTIVE),
 				[FSM_EV_LIVE] = TO(ILLEGAL, ACTIVE),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, ACTIVE),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, ACTIVE),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, ACTIVE),
 			},
 		[FSM_COLO] =
 			{
@@ -78,6 +82,8 @@ static const struct fsm_cell primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(ILLEGAL, COLO),
 				[FSM_EV_LIVE] = TO(ILLEGAL, COLO),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, COLO),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, COLO),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, COLO),
 			},
 		/* Until HANDOVER is sent the guest is ours: any trouble sets it running again here.
 		 */
@@ -102,6 +108,8 @@ static const struct fsm_cell primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(ABORT_SWITCH, COLO),
 				[FSM_EV_LIVE] = TO(ILLEGAL, HANDOVER),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, HANDOVER),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, HANDOVER),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, HANDOVER),
 			},
 		/* A secondary's state; a primary is never in it. */
 		[FSM_FAILOVER] =
@@ -125,6 +133,8 @@ static const struct fsm_cell primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(ILLEGAL, SOLO),
 				[FSM_EV_LIVE] = TO(ILLEGAL, SOLO),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, SOLO),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, SOLO),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, SOLO),
 			},
 		[FSM_SOLO] =
 			{
@@ -147,6 +157,8 @@ static const struct fsm_cell primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(ILLEGAL, SOLO),
 				[FSM_EV_LIVE] = TO(ILLEGAL, SOLO),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, SOLO),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, SOLO),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, SOLO),
 			},
 		[FSM_COMPLETED] =
 			{
@@ -177,6 +189,8 @@ static const struct fsm_cell secondary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(NONE, SETUP),
 				[FSM_EV_LIVE] = TO(ILLEGAL, SETUP),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, SETUP),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, SETUP),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, SETUP),
 			},
 		/* Nothing committed yet: a replica received in part is worth nothing (S2). */
 		[FSM_ACTIVE] =
@@ -200,6 +214,8 @@ static const struct fsm_cell secondary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(NONE, ACTIVE),
 				[FSM_EV_LIVE] = TO(ILLEGAL, ACTIVE),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, ACTIVE),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, ACTIVE),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, ACTIVE),
 			},
 		[FSM_COLO] =
 			{
@@ -222,6 +238,8 @@ static const struct fsm_cell secondary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(NONE, COLO),
 				[FSM_EV_LIVE] = TO(ILLEGAL, COLO),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, COLO),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, COLO),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, COLO),
 			},
 		/* A primary's state; a secondary is never in it. */
 		[FSM_HANDOVER] =
@@ -245,6 +263,8 @@ static const struct fsm_cell secondary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(ILLEGAL, SETUP),
 				[FSM_EV_LIVE] = TO(ILLEGAL, SETUP),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, SETUP),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, SETUP),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, SETUP),
 			},
 		/* Nothing turns a secondary back that has begun to go live. */
 		[FSM_FAILOVER] =
@@ -268,6 +288,8 @@ static const struct fsm_cell secondary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(NONE, FAILOVER),
 				[FSM_EV_LIVE] = TO(BECOME_SOLO, SOLO),
 				[FSM_EV_LIVE_FAILED] = TO(TELL_DEAD_AND_FAIL, COMPLETED),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, FAILOVER),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, FAILOVER),
 			},
 		/* A primary's state; a secondary is never in it. */
 		[FSM_SOLO] =
@@ -291,6 +313,8 @@ static const struct fsm_cell secondary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] =
 				[FSM_EV_SWITCH_FAILED] = TO(ILLEGAL, SETUP),
 				[FSM_EV_LIVE] = TO(ILLEGAL, SETUP),
 				[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, SETUP),
+				[FSM_EV_RESUMED] = TO(ILLEGAL, SETUP),
+				[FSM_EV_RESUMED_COPY] = TO(ILLEGAL, SETUP),
 			},
 		[FSM_COMPLETED] =
 			{

@@ -47,6 +47,8 @@ enum fsm_event {
 	FSM_EV_SWITCH_FAILED,    /* the final checkpoint failed; the guest can go on where it is */
 	FSM_EV_LIVE,             /* failover done, the guest runs here */
 	FSM_EV_LIVE_FAILED,      /* the guest could not be set running */
+	FSM_EV_RESUMED,          /* the session goes on over a new link, protected */
+	FSM_EV_RESUMED_COPY,     /* the same, within the first full copy */
 	FSM_EVENT_COUNT,
 };
 

@@ -81,6 +81,83 @@ size_t wire_encode_hashes_head(const struct wire_hashes *h, uint8_t *buf)
 	return WIRE_HEADER_BYTES + WIRE_HASHES_HEAD_BYTES;
 }
 
+uint32_t wire_bitmap_cut(struct wire_bitmap *b, uint64_t npages)
+{
+	b->count = (uint32_t)MIN(npages - MIN(b->first, npages), WIRE_BITMAP_PAGES_MAX);
+	return b->count;
+}
+
+int wire_decode_bitmap_head(struct wire_bitmap *b, const uint8_t *head, uint32_t length,
+			    uint64_t npages, struct err *e)
+{
+	uint32_t count = get_be32(head + 44);
+
+	b->committed = get_be64(head);
+	b->epoch = get_be64(head + 8);
+	b->frames = get_be64(head + 16);
+	b->digest = get_be64(head + 24);
+	b->flags = get_be32(head + 32);
+	b->first = get_be64(head + 36);
+	if (b->flags & ~(WIRE_RECV_COMPLETE | WIRE_RECV_DIRECT))
+		return err_set(e, EPROTO, "peer sent RECV_BITMAP with unknown flags %#x", b->flags);
+	if (b->first % WIRE_BITMAP_PAGES_MAX || !wire_bitmap_cut(b, npages) || b->count != count)
+		return err_set(e, EPROTO,
+			       "peer sent RECV_BITMAP of %u pages from %" PRIu64
+			       " on of a guest with %" PRIu64 " pages",
+			       count, b->first, npages);
+	if (length != WIRE_BITMAP_HEAD_BYTES + wire_bitmap_bytes(b))
+		return err_set(e, EPROTO, "peer sent RECV_BITMAP of %u pages in %u bytes", count,
+			       length);
+	return 0;
+}
+
+int wire_decode_bitmap_bits(const struct wire_bitmap *b, const uint8_t *bits, struct bitmap *to,
+			    struct err *e)
+{
+	uint32_t bytes = wire_bitmap_bytes(b);
+
+	if (b->count % 8 && bits[bytes - 1] >> (b->count % 8))
+		return err_set(e, EPROTO, "peer received pages beyond the guest's %" PRIu64,
+			       to->nbits);
+	for (uint32_t at = 0; at < bytes; at += 8) {
+		uint64_t word = 0;
+
+		for (uint32_t i = 0; i < MIN(bytes - at, 8); i++)
+			word |= (uint64_t)bits[at + i] << (8 * i);
+		to->words[b->first / 64 + at / 8] = word;
+	}
+	return 0;
+}
+
+size_t wire_encode_bitmap_head(const struct wire_bitmap *b, uint8_t *buf)
+{
+	uint8_t *at = buf + WIRE_HEADER_BYTES;
+
+	wire_encode_header(buf, WIRE_RECV_BITMAP, WIRE_BITMAP_HEAD_BYTES + wire_bitmap_bytes(b));
+	put_be64(at, b->committed);
+	put_be64(at + 8, b->epoch);
+	put_be64(at + 16, b->frames);
+	put_be64(at + 24, b->digest);
+	put_be32(at + 32, b->flags);
+	put_be64(at + 36, b->first);
+	put_be32(at + 44, b->count);
+	return WIRE_HEADER_BYTES + WIRE_BITMAP_HEAD_BYTES;
+}
+
+void wire_encode_bitmap_bits(const struct wire_bitmap *b, const struct bitmap *from, uint8_t *bits)
+{
+	const uint64_t *words = from ? from->words + b->first / 64 : NULL;
+
+	for (uint32_t i = 0; i < wire_bitmap_bytes(b); i++)
+		bits[i] = words ? (uint8_t)(words[i / 8] >> (8 * (i % 8))) : 0;
+}
+
+bool wire_bitmap_same_telling(const struct wire_bitmap *a, const struct wire_bitmap *b)
+{
+	return a->committed == b->committed && a->epoch == b->epoch && a->frames == b->frames &&
+	       a->digest == b->digest && a->flags == b->flags;
+}
+
 void wire_encode_seal(const struct wire_msg *send, uint8_t *buf)
 {
 	put_be64(buf, send->epoch);

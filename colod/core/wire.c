@@ -42,6 +42,9 @@ static const struct {
 	[WIRE_PAGES] = {"PAGES", F_BULK},
 	[WIRE_DEVICES] = {"DEVICES", F_BULK},
 	[WIRE_HASHES] = {"HASHES", F_BULK},
+	[WIRE_RECV_BITMAP] = {"RECV_BITMAP", F_BULK},
+	[WIRE_RESUME] = {"RESUME", F_EPOCH | F_FLAGS},
+	[WIRE_RESUME_ACK] = {"RESUME_ACK", F_EPOCH},
 };
 
 /*
@@ -207,6 +210,9 @@ static bool length_fits(uint16_t type, uint32_t len)
 	case WIRE_DEVICES:
 		return len > WIRE_DEVICES_HEAD_BYTES &&
 		       len <= WIRE_DEVICES_HEAD_BYTES + WIRE_DEVICES_MAX;
+	case WIRE_RECV_BITMAP:
+		return len > WIRE_BITMAP_HEAD_BYTES &&
+		       len <= WIRE_BITMAP_HEAD_BYTES + WIRE_BITMAP_PAGES_MAX / 8;
 	default:
 		return len <= WIRE_MSG_MAX_BYTES;
 	}

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC              0x434f4c4fu /* "COLO" */
-#define WIRE_VERSION            1
+#define WIRE_VERSION            2
 #define WIRE_HEADER_BYTES       12
 #define WIRE_MSG_MAX_BYTES      2048 /* payload of any message but the bulk frames */
 #define WIRE_TEXT_MAX           256
@@ -21,6 +21,8 @@
 #define WIRE_PAGES_HEAD_BYTES   12                  /* epoch, count */
 #define WIRE_HASHES_HEAD_BYTES  20                  /* epoch, first page, count */
 #define WIRE_DEVICES_HEAD_BYTES 8                   /* epoch */
+#define WIRE_BITMAP_HEAD_BYTES  48                  /* all of struct wire_bitmap */
+#define WIRE_BITMAP_PAGES_MAX   (512u << 10)        /* pages that one RECV_BITMAP frame tells of */
 #define WIRE_ZERO_PAGE          (UINT64_C(1) << 63) /* flag in a page entry: all zero, no data follows */
 
 enum wire_type {
@@ -48,6 +50,10 @@ enum wire_type {
 	WIRE_PAGES,
 	WIRE_DEVICES,
 	WIRE_HASHES,
+	WIRE_RECV_BITMAP, /* secondary to primary, after a reconnect: what has come */
+	WIRE_RESUME,      /* and the answer: how it goes on */
+	/* control channel */
+	WIRE_RESUME_ACK, /* the secondary goes on so */
 	WIRE_TYPE_COUNT,
 };
 
@@ -64,6 +70,14 @@ enum wire_channel {
 #define WIRE_EPOCH_SWITCH BIT(2) /* final checkpoint of a planned switch-over */
 #define WIRE_EPOCH_VERIFY                                                                          \
 	BIT(3) /* HASHES of all guest RAM came with it: compare and answer VERIFIED */
+
+/* Flags of RECV_BITMAP. */
+#define WIRE_RECV_COMPLETE BIT(0) /* SEND of the epoch has come and passed every check */
+#define WIRE_RECV_DIRECT   BIT(1) /* it is the first full copy */
+
+/* Flags of RESUME. */
+#define WIRE_RESUME_CLOSED  BIT(0) /* NEW of the epoch stands, as does its SUSPENDED */
+#define WIRE_RESUME_RESTART BIT(1) /* what has come is void: all of the epoch comes again */
 
 /** struct wire_hello - what both sides must agree on before any byte of RAM moves. */
 struct wire_hello {
@@ -88,7 +102,7 @@ struct wire_hello {
 struct wire_msg {
 	enum wire_type type;
 	uint64_t epoch;
-	uint32_t flags;   /* NEW, SEND */
+	uint32_t flags;   /* NEW, SEND, RESUME */
 	uint64_t entries; /* SEND: page entries since the last SEND; VERIFIED: pages compared */
 	uint64_t zero_entries; /* SEND: those of them that were zero; VERIFIED: differing pages */
 	uint64_t checksum; /* SEND: XXH3 over all entries, page data and devices; VERIFIED: first
@@ -121,7 +135,7 @@ size_t wire_encode(const struct wire_msg *m, uint8_t *buf);
 int wire_decode(struct wire_msg *m, const struct wire_header *h, const uint8_t *payload,
 		struct err *e);
 
-/** wire_is_bulk_frame() - PAGES, DEVICES, HASHES: decoded piecewise by their receiver. */
+/** wire_is_bulk_frame() - PAGES, DEVICES, HASHES, RECV_BITMAP: decoded piecewise by their receiver. */
 bool wire_is_bulk_frame(uint16_t type);
 
 const char *wire_type_name(uint16_t type);

@@ -42,6 +42,16 @@ static struct json_object *checkpoints(const struct ckpt_stats *st)
 	return o;
 }
 
+static struct json_object *resumes(const struct ckpt_stats *st)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_num(o, "count", st->resumes);
+	add_num(o, "saved_pages", st->resume_saved_pages);
+	add_num(o, "resent_pages", st->resume_resent_pages);
+	return o;
+}
+
 static void add_ms_ago(struct json_object *o, const char *key, uint64_t at_us)
 {
 	if (at_us)
@@ -106,6 +116,7 @@ static void add_measurements(const struct daemon *d, struct json_object *o)
 
 	add_ms_ago(o, "last_checkpoint_ms_ago", st->last_commit_at_us);
 	add(o, "checkpoints", checkpoints(st));
+	add(o, "resumes", resumes(st));
 	add(o, "pause_us", quantiles(&st->pause_us, false));
 	add(o, "pause_parts_us", pause_parts(st));
 	add(o, "commit_us", quantiles(&st->commit_us, false));

@@ -40,6 +40,8 @@ static const struct spec {
 	{WIRE_LEAVE, 16, "LEAVE", TEXT},
 	{WIRE_STOP, 17, "STOP", TEXT},
 	{WIRE_SEND, 18, "SEND", EPOCH | FLAGS | COUNTS | DEVICES},
+	{WIRE_RESUME, 23, "RESUME", EPOCH | FLAGS},
+	{WIRE_RESUME_ACK, 24, "RESUME_ACK", EPOCH},
 };
 
 #define for_each_spec(s) for (const struct spec *s = specs; s < specs + ARRAY_SIZE(specs); s++)
@@ -47,7 +49,7 @@ static const struct spec {
 static const struct {
 	unsigned number;
 	const char *name;
-} bulk_frames[] = {{19, "PAGES"}, {20, "DEVICES"}, {21, "HASHES"}};
+} bulk_frames[] = {{19, "PAGES"}, {20, "DEVICES"}, {21, "HASHES"}, {22, "RECV_BITMAP"}};
 
 /* ---- numbers and bytes ---- */
 
@@ -82,26 +84,30 @@ static void assert_encodes_to(const struct wire_msg *m, const void *want, size_t
 }
 
 #define NEW_BYTES                                                                                  \
-	"COLO\0\1\0\6\0\0\0\14"                                                                    \
+	"COLO\0\2\0\6\0\0\0\14"                                                                    \
 	"\1\2\3\4\5\6\7\10"                                                                        \
 	"\0\0\0\3"
 #define REJECT_BYTES                                                                               \
-	"COLO\0\1\0\3\0\0\0\6"                                                                     \
+	"COLO\0\2\0\3\0\0\0\6"                                                                     \
 	"\0\0\0\2no"
 #define FAILED_BYTES                                                                               \
-	"COLO\0\1\0\12\0\0\0\16"                                                                   \
+	"COLO\0\2\0\12\0\0\0\16"                                                                   \
 	"\0\0\0\0\0\0\0\5"                                                                         \
 	"\0\0\0\2no"
 #define SEND_BYTES                                                                                 \
-	"COLO\0\1\0\22\0\0\0\54"                                                                   \
+	"COLO\0\2\0\22\0\0\0\54"                                                                   \
 	"\0\0\0\0\0\0\0\1"                                                                         \
 	"\0\0\0\10"                                                                                \
 	"\0\0\0\0\0\0\0\2"                                                                         \
 	"\0\0\0\0\0\0\0\3"                                                                         \
 	"\377\0\0\0\0\0\0\4"                                                                       \
 	"\0\0\0\0\0\0\0\5"
+#define RESUME_BYTES                                                                               \
+	"COLO\0\2\0\27\0\0\0\14"                                                                   \
+	"\0\0\0\0\0\0\0\10"                                                                        \
+	"\0\0\0\3"
 #define HELLO_BYTES                                                                                \
-	"COLO\0\1\0\1\0\0\0\120"                                                                   \
+	"COLO\0\2\0\1\0\0\0\120"                                                                   \
 	"\1\0"                                                                                     \
 	"\1\2\3\4\5\6\7\10"                                                                        \
 	"\0\0\0\0\0\0\0\11"                                                                        \
@@ -129,6 +135,8 @@ static void messages_have_the_documented_bytes(void **state)
 				.zero_entries = 3,
 				.checksum = 0xff00000000000004,
 				.devices_bytes = 5};
+	struct wire_msg resume = {
+		.type = WIRE_RESUME, .epoch = 8, .flags = WIRE_RESUME_CLOSED | WIRE_RESUME_RESTART};
 	struct wire_msg hello = {.type = WIRE_HELLO,
 				 .hello = {.channel = WIRE_CHANNEL_BULK,
 					   .role = 0,
@@ -149,6 +157,7 @@ static void messages_have_the_documented_bytes(void **state)
 	assert_encodes_to(&reject, REJECT_BYTES, sizeof(REJECT_BYTES) - 1);
 	assert_encodes_to(&failed, FAILED_BYTES, sizeof(FAILED_BYTES) - 1);
 	assert_encodes_to(&send, SEND_BYTES, sizeof(SEND_BYTES) - 1);
+	assert_encodes_to(&resume, RESUME_BYTES, sizeof(RESUME_BYTES) - 1);
 	assert_encodes_to(&hello, HELLO_BYTES, sizeof(HELLO_BYTES) - 1);
 }
 
@@ -159,6 +168,10 @@ static void flags_keep_their_bits(void **state)
 	assert_int_equal(WIRE_EPOCH_RUN, 2);
 	assert_int_equal(WIRE_EPOCH_SWITCH, 4);
 	assert_int_equal(WIRE_EPOCH_VERIFY, 8);
+	assert_int_equal(WIRE_RECV_COMPLETE, 1);
+	assert_int_equal(WIRE_RECV_DIRECT, 2);
+	assert_int_equal(WIRE_RESUME_CLOSED, 1);
+	assert_int_equal(WIRE_RESUME_RESTART, 2);
 	assert_true(WIRE_ZERO_PAGE == UINT64_C(0x8000000000000000));
 }
 
@@ -418,16 +431,16 @@ static void strangers_and_other_versions_are_told_apart(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(decode_header(0x434f4c4f, 1, 4, 8, &e), 0);
-	assert_int_equal(decode_header(0x47455420, 1, 4, 8, &e), -EPROTO);
+	assert_int_equal(decode_header(0x434f4c4f, 2, 4, 8, &e), 0);
+	assert_int_equal(decode_header(0x47455420, 2, 4, 8, &e), -EPROTO);
 	assert_non_null(strstr(err_msg(&e), "does not speak"));
 	assert_non_null(strstr(err_msg(&e), "47 45 54 20"));
-	assert_int_equal(decode_header(0x434f4c4f, 2, 4, 8, &e), -EPROTO);
-	assert_non_null(strstr(err_msg(&e), "version 2, this colod speaks 1"));
+	assert_int_equal(decode_header(0x434f4c4f, 1, 4, 8, &e), -EPROTO);
+	assert_non_null(strstr(err_msg(&e), "version 1, this colod speaks 2"));
 	assert_int_equal(decode_header(0x434f4c4f, 0, 4, 8, &e), -EPROTO);
-	assert_int_equal(decode_header(0x434f4c4f, 1, 0, 8, &e), -EPROTO);
-	assert_int_equal(decode_header(0x434f4c4f, 1, 22, 8, &e), -EPROTO);
-	assert_int_equal(decode_header(0x434f4c4f, 1, 0xffff, 8, &e), -EPROTO);
+	assert_int_equal(decode_header(0x434f4c4f, 2, 0, 8, &e), -EPROTO);
+	assert_int_equal(decode_header(0x434f4c4f, 2, WIRE_TYPE_COUNT, 8, &e), -EPROTO);
+	assert_int_equal(decode_header(0x434f4c4f, 2, 0xffff, 8, &e), -EPROTO);
 }
 
 static void a_type_bounds_its_length(void **state)
@@ -440,6 +453,8 @@ static void a_type_bounds_its_length(void **state)
 		{WIRE_PAGES, 12 + 8, 12 + 64 * (8 + 4096)},
 		{WIRE_DEVICES, 8 + 1, 8 + (256 << 20)},
 		{WIRE_HASHES, 20 + 8, 20 + 8 * 4096},
+		{WIRE_RECV_BITMAP, 48 + 1, 48 + 65536},
+		{WIRE_RESUME, 0, 2048},
 	};
 	struct err e;
 
@@ -447,14 +462,14 @@ static void a_type_bounds_its_length(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bounds); i++) {
 		uint32_t type = bounds[i].type;
 
-		assert_int_equal(decode_header(WIRE_MAGIC, 1, type, bounds[i].least, &e), 0);
-		assert_int_equal(decode_header(WIRE_MAGIC, 1, type, bounds[i].most, &e), 0);
-		assert_int_equal(decode_header(WIRE_MAGIC, 1, type, bounds[i].most + 1, &e),
+		assert_int_equal(decode_header(WIRE_MAGIC, 2, type, bounds[i].least, &e), 0);
+		assert_int_equal(decode_header(WIRE_MAGIC, 2, type, bounds[i].most, &e), 0);
+		assert_int_equal(decode_header(WIRE_MAGIC, 2, type, bounds[i].most + 1, &e),
 				 -EPROTO);
-		assert_int_equal(decode_header(WIRE_MAGIC, 1, type, UINT32_MAX, &e), -EPROTO);
+		assert_int_equal(decode_header(WIRE_MAGIC, 2, type, UINT32_MAX, &e), -EPROTO);
 		if (bounds[i].least)
 			assert_int_equal(
-				decode_header(WIRE_MAGIC, 1, type, bounds[i].least - 1, &e),
+				decode_header(WIRE_MAGIC, 2, type, bounds[i].least - 1, &e),
 				-EPROTO);
 	}
 }
