@@ -11,7 +11,8 @@ BUILD ?= build
 SAN ?=
 
 # The one place that knows the Debian packages.
-DEB_BUILD := gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libxxhash-dev libmnl-dev libnl-3-dev
+DEB_BUILD := gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libxxhash-dev libmnl-dev libnl-3-dev \
+	libcurl4-gnutls-dev
 DEB_RUN   := qemu-system-x86 seabios ipxe-qemu nftables iptables kmod
 DEB_TEST  := libcmocka-dev python3 python3-pytest busybox-static cpio iproute2 clang libclang-rt-14-dev \
 	clang-format clang-tidy mandoc procps util-linux
@@ -23,7 +24,7 @@ say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-PKGS := libsystemd json-c libxxhash libmnl libnl-3.0
+PKGS := libsystemd json-c libxxhash libmnl libnl-3.0 libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CC ?= gcc

@@ -4,12 +4,15 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "colod/core/config-arbiter.h"
 #include "colod/core/config-nic.h"
 #include "colod/core/words.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #define FIELD(m) offsetof(struct config, m)
 
@@ -28,6 +31,8 @@ static const struct choice modes[] = {{"colo", CKPT_MODE_COLO},
 				      {}};
 static const struct choice netfilters[] = {
 	{"auto", NETFILTER_AUTO}, {"nft", NETFILTER_NFT}, {"iptables", NETFILTER_IPTABLES}, {}};
+static const struct choice arbiters[] = {
+	{"none", ARBITER_NONE}, {"exec", ARBITER_EXEC}, {"etcd", ARBITER_ETCD}, {}};
 static const struct choice solo_words[] = {{"forbid", false}, {"allow", true}, {}};
 static const struct choice yes_no[] = {{"no", false}, {"yes", true}, {}};
 static const struct choice log_levels[] = {
@@ -93,6 +98,22 @@ static const struct config_key keys[] = {
 	 .choices = solo_words, .accepts = "allow or forbid"},
 	{"announce_count", value_uint32, FIELD(announce_count), .def = "5", .min = 1, .max = 100,
 	 .accepts = "1 to 100"},
+	{"host", value_host, FIELD(host),
+	 .accepts = "1 to 64 of A-Z a-z 0-9 . _ -, another name on each host, not localhost"},
+	{"arbiter", value_choice32, FIELD(arbiter), .def = "none", .choices = arbiters,
+	 .accepts = "none, exec or etcd"},
+	{"arbiter_command", value_words, FIELD(arbiter_command), KEY_VERBATIM,
+	 .accepts = "a program and its arguments, quoted as for a shell"},
+	{"arbiter_timeout_ms", value_uint32, FIELD(arbiter_timeout_ms), .def = "10000", .min = 100,
+	 .max = 600000, .accepts = "100 to 600000 (milliseconds)"},
+	{"etcd_endpoints", value_urls, FIELD(etcd_endpoints), .accepts = ACCEPTS_URLS},
+	{"etcd_prefix", value_etcd_prefix, FIELD(etcd_prefix), .def = "/colod",
+	 .accepts = "/NAME, or more of them"},
+	{"etcd_ttl_ms", value_uint32, FIELD(etcd_ttl_ms), .def = "5000", .min = 2000, .max = 600000,
+	 .accepts = "2000 to 600000 (milliseconds)"},
+	{"etcd_cafile", value_path, FIELD(etcd_cafile), .accepts = "an absolute path"},
+	{"etcd_certfile", value_path, FIELD(etcd_certfile), .accepts = "an absolute path"},
+	{"etcd_keyfile", value_path, FIELD(etcd_keyfile), .accepts = "an absolute path"},
 };
 
 /* struct parse - a file on its way into a struct config. */
@@ -284,6 +305,9 @@ static int config_finish(struct parse *p, struct err *e)
 	r = finish_mode(p, e);
 	if (r)
 		return r;
+	r = config_check_arbiter(c, e);
+	if (r)
+		return err_prefix(e, "%s", p->path);
 	if (!c->socket_path &&
 	    asprintf(&c->socket_path, "%s/%s.sock", c->runtime_dir, c->name) < 0) {
 		c->socket_path = NULL;
@@ -322,6 +346,22 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 	return r;
 }
 
+/* Only who asks etcd needs a name that tells the hosts apart. */
+static int default_host(struct config *c, struct err *e)
+{
+	char name[HOST_NAME_MAX + 1] = "";
+	int r;
+
+	if (*c->host)
+		return 0;
+	if (gethostname(name, sizeof(name) - 1))
+		return err_errno(e, errno, "host: cannot ask for the name of this machine");
+	r = key_store(key_find("host"), c, name, e);
+	if (!r || c->arbiter != ARBITER_ETCD)
+		return 0;
+	return err_prefix(e, "this machine's name does not serve; set host = NAME");
+}
+
 int config_load(struct config *c, const char *path, struct err *e)
 {
 	autofree char *text = NULL;
@@ -329,7 +369,16 @@ int config_load(struct config *c, const char *path, struct err *e)
 
 	memset(c, 0, sizeof(*c));
 	r = io_read_file(path, &text, e);
-	return r ? r : config_parse(c, path, text, strlen(text), e);
+	if (!r)
+		r = config_parse(c, path, text, strlen(text), e);
+	if (r)
+		return r;
+	r = default_host(c, e);
+	if (r) {
+		err_prefix(e, "%s", path);
+		config_destroy(c);
+	}
+	return r;
 }
 
 void config_destroy(struct config *c)
@@ -344,6 +393,7 @@ void config_destroy(struct config *c)
 		free(c->nics[i].extra);
 	}
 	strv_free(c->bypass);
+	config_arbiter_destroy(c);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -390,4 +440,9 @@ const char *track_kind_name(enum track_kind k)
 const char *netfilter_kind_name(enum netfilter_kind k)
 {
 	return choice_name(netfilters, k);
+}
+
+const char *arbiter_kind_name(enum arbiter_kind k)
+{
+	return choice_name(arbiters, k);
 }

@@ -14,6 +14,7 @@
 #define CONFIG_NAME_MAX   32
 #define CONFIG_MAX_NICS   8
 #define CONFIG_MAX_BYPASS 64
+#define CONFIG_HOST_MAX   64
 
 enum ckpt_mode {
 	CKPT_MODE_COLO,      /* both guests run, their output is compared; at most colo_period_ms */
@@ -33,6 +34,13 @@ enum netfilter_kind {
 	NETFILTER_AUTO,
 	NETFILTER_NFT,
 	NETFILTER_IPTABLES,
+};
+
+/* Who decides which host's guest is live when the hosts do not hear each other. */
+enum arbiter_kind {
+	ARBITER_NONE, /* nobody: certain death or the operator's word */
+	ARBITER_EXEC, /* a command */
+	ARBITER_ETCD,
 };
 
 /* A MAC address in the usual notation, 17 characters. */
@@ -105,6 +113,15 @@ struct config {
 	uint32_t max_flows, max_half_open;
 	bool solo_allowed;       /* a primary without its peer goes on and lets its output out */
 	uint32_t announce_count; /* how often a new host announces the guest's addresses */
+
+	enum arbiter_kind arbiter;
+	char host[CONFIG_HOST_MAX + 1]; /* who this host is among those that share an arbiter */
+	char *arbiter_command;          /* of ARBITER_EXEC: shell-quoted words, else NULL */
+	uint32_t arbiter_timeout_ms;    /* an answer that takes longer is none */
+	char **etcd_endpoints;          /* URLs, NULL-terminated unless NULL */
+	char *etcd_prefix;
+	uint32_t etcd_ttl_ms;
+	char *etcd_cafile, *etcd_certfile, *etcd_keyfile; /* or NULL */
 };
 
 /**
@@ -113,7 +130,10 @@ struct config {
  */
 int config_parse(struct config *c, const char *path, const char *text, size_t len, struct err *e);
 
-/** config_load() - read @path and config_parse() it. */
+/**
+ * config_load() - read @path and config_parse() it. A @host that is not set becomes the machine's
+ * host name; with arbiter = etcd one that does not tell hosts apart is refused.
+ */
 int config_load(struct config *c, const char *path, struct err *e);
 void config_destroy(struct config *c);
 
@@ -133,5 +153,6 @@ static inline bool config_compares(const struct config *c)
 const char *ckpt_mode_name(enum ckpt_mode m);
 const char *track_kind_name(enum track_kind k);
 const char *netfilter_kind_name(enum netfilter_kind k);
+const char *arbiter_kind_name(enum arbiter_kind k);
 
 #endif
