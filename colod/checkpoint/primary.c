@@ -152,13 +152,24 @@ void primary_stop(struct primary *p)
 	end_session(p);
 }
 
+/* Between two jobs the worker's side is ours. A copy would want a descriptor when none may be left, and
+ * after HANDED_OVER there is no way back. */
+static int take_bulk_fd(struct primary *p)
+{
+	int fd;
+
+	if (p->tx.fd >= 0 && !p->round_job.busy && !p->ckpt_job.busy && !p->close_job.busy)
+		return steal_fd(&p->tx.fd);
+	fd = fcntl(p->bulk_fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
 int primary_detach(struct primary *p)
 {
-	int fd = fcntl(p->bulk_fd, F_DUPFD_CLOEXEC, 0);
-	int r = fd < 0 ? -errno : fd;
+	int fd = take_bulk_fd(p);
 
 	end_session(p);
-	return r;
+	return fd;
 }
 
 bool primary_is_idle(const struct primary *p)

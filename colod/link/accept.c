@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define CALLER_LIMIT_US (5 * USEC_PER_SEC)
+#define ACCEPT_PAUSE_US (USEC_PER_SEC / 2)
 
 static void caller_close(struct caller *cl)
 {
@@ -194,6 +195,23 @@ static struct caller *free_caller(struct link *k)
 	return oldest;
 }
 
+/* Out of descriptors or memory: the socket stays readable, so look away a while. */
+static void pause_accepting(struct link *k, int code)
+{
+	if (code == EAGAIN || code == EINTR || code == ECONNABORTED)
+		return;
+	link_note(k, "cannot accept a caller: %s", strerror(code));
+	loop_io_events(k->listen_src, 0);
+	loop_timer_arm(k->accept_timer, ACCEPT_PAUSE_US);
+}
+
+static void on_accept_again(void *arg)
+{
+	struct link *k = arg;
+
+	loop_io_events(k->listen_src, EPOLLIN);
+}
+
 static void on_accept(void *arg, int fd, uint32_t revents)
 {
 	struct link *k = arg;
@@ -203,8 +221,10 @@ static void on_accept(void *arg, int fd, uint32_t revents)
 	struct err e;
 
 	(void)revents;
-	if (sock < 0)
+	if (sock < 0) {
+		pause_accepting(k, -sock);
 		return;
+	}
 	cl = free_caller(k);
 	if (!cl) {
 		close(sock);
@@ -217,8 +237,11 @@ static void on_accept(void *arg, int fd, uint32_t revents)
 	memcpy(cl->address, address, sizeof(address));
 	cl->conn.on_message = on_message;
 	cl->conn.on_closed = on_closed;
-	if (!conn_open(&cl->conn, k->loop, sock, &e))
-		loop_timer_arm(k->callers_timer, USEC_PER_SEC);
+	if (conn_open(&cl->conn, k->loop, sock, &e))
+		return;
+	loop_timer_arm(k->callers_timer, USEC_PER_SEC);
+	/* A greeting that has come already is heard before the next caller can want the place. */
+	conn_poll(&cl->conn);
 }
 
 int accept_init(struct link *k, struct err *e)
@@ -232,6 +255,7 @@ int accept_init(struct link *k, struct err *e)
 	if (k->listen_fd < 0)
 		return k->listen_fd;
 	if (loop_add_timer(k->loop, &k->callers_timer, on_expire, k) ||
+	    loop_add_timer(k->loop, &k->accept_timer, on_accept_again, k) ||
 	    loop_add_io(k->loop, &k->listen_src, k->listen_fd, EPOLLIN, on_accept, k))
 		return err_errno(e, ENOMEM, "link");
 	return 0;
@@ -243,5 +267,6 @@ void accept_close(struct link *k)
 		caller_close(&k->callers[i]);
 	loop_src_free(&k->listen_src);
 	loop_src_free(&k->callers_timer);
+	loop_src_free(&k->accept_timer);
 	close_fd(&k->listen_fd);
 }

@@ -37,7 +37,7 @@ struct link {
 	void *arg;
 	struct tcp_addr peer;
 	int listen_fd;
-	struct loop_src *listen_src, *heartbeat, *silence, *callers_timer;
+	struct loop_src *listen_src, *heartbeat, *silence, *callers_timer, *accept_timer;
 	struct conn control; /* of the established link, or being dialed */
 	bool up;
 	uint64_t last_heard_us;

@@ -49,7 +49,7 @@ int tcp_listen(const struct tcp_addr *a, struct err *e)
 	if (fd < 0)
 		return err_errno(e, -fd, "cannot listen on %s", a->text);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (const struct sockaddr *)&a->sa, a->len) || listen(fd, 16))
+	if (bind(fd, (const struct sockaddr *)&a->sa, a->len) || listen(fd, SOMAXCONN))
 		return err_errno(e, errno, "cannot listen on %s (listen = in the configuration)",
 				 a->text);
 	return steal_fd(&fd);

@@ -2,6 +2,8 @@
 /* Callers and peers that talk garbage, nothing or too much: they disturb neither a link nor the next peer. */
 #include "tests/unit/link-rig.h"
 
+#include <sys/resource.h>
+
 #define PATIENT_MS 20000
 #define CALLERS    8 /* how many may wait at once, docs/protocol.md */
 
@@ -267,6 +269,88 @@ static void silent_callers_do_not_disturb_a_link(void **state)
 	assert_link_works(r);
 }
 
+#define DRIBBLERS 64
+
+/* Callers that greet with one byte at a time; whoever is sent away calls again. */
+struct dribblers {
+	struct rig *r;
+	int fds[DRIBBLERS];
+	unsigned calls;
+};
+
+static void dribble(struct dribblers *d)
+{
+	static const uint8_t greeting[] = "COLO\0\1\0\1\0\0\1";
+
+	for (unsigned i = 0; i < DRIBBLERS; i++) {
+		if (d->fds[i] >= 0 && !raw_ended(d->fds[i]) &&
+		    send(d->fds[i], greeting + d->calls % 11, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
+			continue;
+		close_fd(&d->fds[i]);
+		d->fds[i] = raw_connect(d->r->port);
+		(void)!send(d->fds[i], greeting, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		d->calls++;
+	}
+	assert_true(loop_step(d->r->loop, USEC_PER_MSEC) >= 0);
+}
+
+static void callers_that_dribble_bytes_keep_no_peer_out(void **state)
+{
+	struct dribblers d = {.r = *state};
+	struct rig *r = d.r;
+
+	memset(d.fds, -1, sizeof(d.fds));
+	for (unsigned i = 0; i < 10; i++)
+		dribble(&d);
+	for (unsigned round = 0; round < 5; round++) {
+		uint64_t give_up = clock_now_us() + GIVE_UP_US;
+
+		link_dial(r->a.link);
+		while (link_state(r->a.link) != LINK_UP || link_state(r->b.link) != LINK_UP) {
+			dribble(&d);
+			assert_true(clock_now_us() < give_up);
+		}
+		for (unsigned calls = d.calls; d.calls < calls + 200;)
+			dribble(&d);
+		assert_link_works(r);
+		link_down(r->a.link);
+		link_down(r->b.link);
+	}
+	assert_true(d.calls >= 1000);
+	for (unsigned i = 0; i < DRIBBLERS; i++)
+		close_fd(&d.fds[i]);
+	turn_and_poll_until(r->loop, open_descriptors() <= r->descriptors + 2); /* bulk ends */
+}
+
+static void set_descriptor_limit(rlim_t limit)
+{
+	struct rlimit l;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &l), 0);
+	l.rlim_cur = limit;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &l), 0);
+}
+
+/* The caller stays in the queue, so a loop that tries again and again would never sleep. */
+static void a_host_without_descriptors_sleeps_and_serves_the_peer_later(void **state)
+{
+	struct rig *r = *state;
+	struct rlimit old;
+	int caller = raw_connect(r->port), spare = dup(caller);
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	close(spare); /* the lowest free one: accept() wants it */
+	set_descriptor_limit((rlim_t)spare);
+	turn_and_poll_until(r->loop, r->b.notes);
+	assert_non_null(strstr(r->b.note, "cannot accept"));
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(loop_step(r->loop, 0), 0);
+	assert_int_equal(r->b.notes, 1);
+	set_descriptor_limit(old.rlim_cur);
+	close(caller);
+	come_up(r);
+}
+
 /* A stranger that is welcome as far as accept() can tell, and then does not keep to the order. */
 static void bytes_behind_the_bulk_greeting_establish_nothing(void **state)
 {
@@ -383,6 +467,8 @@ int main(void)
 		test(callers_that_hang_up_anywhere_leave_nothing),
 		test(silent_callers_keep_no_peer_out_for_long),
 		test(silent_callers_do_not_disturb_a_link),
+		test(callers_that_dribble_bytes_keep_no_peer_out),
+		test(a_host_without_descriptors_sleeps_and_serves_the_peer_later),
 		test(bytes_behind_the_bulk_greeting_establish_nothing),
 		test(a_stranger_at_the_peers_address_is_noted_and_left),
 		test(a_word_that_overtakes_the_last_welcome_is_heard),

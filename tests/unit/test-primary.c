@@ -2,6 +2,8 @@
 /* The primary's half of the checkpoint engine: what comes at a moment that has no use for it yet. */
 #include "tests/unit/primary-rig.h"
 
+#include <sys/resource.h>
+
 #define EPOCH 7
 
 /* Checkpoint @epoch up to its commit. */
@@ -197,9 +199,38 @@ static void a_first_copy_tells_what_is_left_of_it(void **state)
 	rig_close(&r);
 }
 
+static void a_handed_over_connection_needs_no_further_descriptor(void **state)
+{
+	struct rlimit old, none;
+	char c = 0;
+	struct rig r;
+	int fd;
+
+	(void)state;
+	rig_open(&r);
+	rig_start(&r, EPOCH);
+	secondary_says(&r, WIRE_READY, EPOCH);
+	primary_switch(r.p);
+	commit(&r, EPOCH + 1, 1);
+	turn_until(r.loop, r.events[FSM_EV_HANDED_OVER]);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){.rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	fd = primary_detach(r.p);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_true(fd >= 0);
+	turn_until(r.loop, primary_is_idle(r.p));
+	assert_int_equal(send(r.bulk_fd, "x", 1, 0), 1);
+	assert_int_equal(recv(fd, &c, 1, 0), 1);
+	assert_int_equal(c, 'x');
+	close(fd);
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_handed_over_connection_needs_no_further_descriptor),
 		cmocka_unit_test(a_first_copy_tells_what_is_left_of_it),
 		cmocka_unit_test(a_trigger_right_after_ready_waits_for_the_worker),
 		cmocka_unit_test(output_waits_for_the_checkpoint_that_closes_its_epoch),
