@@ -101,9 +101,9 @@ static int open_path(int fd, const struct sockaddr_un *sa, const struct control_
 {
 	if (bind(fd, (const struct sockaddr *)sa, sizeof(*sa)))
 		return -errno;
-	if (chmod(sa->sun_path, 0660))
-		return -errno;
 	if (a->gid != NO_GROUP && chown(sa->sun_path, (uid_t)-1, a->gid))
+		return -errno;
+	if (chmod(sa->sun_path, a->gid != NO_GROUP ? 0660 : 0600))
 		return -errno;
 	return listen(fd, SOMAXCONN) ? -errno : 0;
 }

@@ -26,8 +26,8 @@ bool control_access_ok(const struct control_access *a, uid_t uid, gid_t gid, con
 bool control_access_peer(const struct control_access *a, int fd, uid_t *uid);
 
 /**
- * control_listen() - a non-blocking listening socket at @path, mode 0660, group @a->gid. A stale
- * socket is replaced; -EADDRINUSE when a daemon answers there, -EEXIST when @path is no socket.
+ * control_listen() - a non-blocking listening socket at @path: mode 0600, or 0660 for the group
+ * @a->gid. A stale socket is replaced; -EADDRINUSE when a daemon answers there, -EEXIST when @path is no socket.
  */
 int control_listen(int *out, const char *path, const struct control_access *a, struct err *e);
 

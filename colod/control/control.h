@@ -19,7 +19,7 @@ typedef void (*control_handler_fn)(void *arg, struct control_request *rq, const 
 				   struct json_object *args);
 
 /**
- * control_open() - listen at @path (mode 0660, group @group or the daemon's when NULL). A stale
+ * control_open() - listen at @path (mode 0600; 0660 for the group @group unless it is NULL). A stale
  * socket is replaced; one that another daemon answers on is an error that says so. Peers must be
  * root, the daemon's user, or a member of @group (SO_PEERCRED, unix(7)). At most 32 of them are
  * served at a time, each with at most 16 requests begun and not yet answered.

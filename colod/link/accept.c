@@ -230,8 +230,10 @@ static void on_accept(void *arg, int fd, uint32_t revents)
 		close(sock);
 		return;
 	}
-	memset(cl, 0, sizeof(*cl));
+	/* Not the buffers: a flood of callers shall cost as little as can be. */
 	memset(cl->data_fd, -1, sizeof(cl->data_fd));
+	memset(&cl->hello, 0, sizeof(cl->hello));
+	cl->welcomed = false;
 	cl->link = k;
 	cl->since_us = clock_now_us();
 	memcpy(cl->address, address, sizeof(address));

@@ -48,6 +48,44 @@ while True:
 """
 
 
+# Runs inside a namespace: argv[3] callers that greet a byte at a time, and call again when sent away.
+DRIBBLER = """
+import resource, socket, sys, time
+greeting = bytes.fromhex("434f4c4f00010001000000")
+count = int(sys.argv[3])
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+callers = [None] * count
+calls = 0
+def call():
+    global calls
+    calls += 1
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex((sys.argv[1], int(sys.argv[2])))
+    return [s, 0]
+def dribble(c):
+    try:
+        c[0].send(greeting[c[1] % len(greeting):][:1])
+        c[1] += 1
+        return bool(c[0].recv(4096))
+    except (BlockingIOError, InterruptedError):
+        return True
+    except OSError:
+        return False
+while True:
+    for i, c in enumerate(callers):
+        if c is None or not dribble(c):
+            if c:
+                c[0].close()
+            callers[i] = call()
+    if calls >= 2 * count:
+        print("up", flush=True)
+        calls = -1 << 60
+    time.sleep(0.2)
+"""
+
+
 def header(kind, length, magic=0x434F4C4F, version=1):
     return struct.pack(">IHHI", magic, version, kind, length)
 
@@ -139,6 +177,38 @@ def test_many_idle_connections_do_not_keep_the_peer_out(make_pair):
             assert idle.stdout.readline() == "connected\n"
         pair.b.start("secondary")
         pair.wait_protected()
+
+
+@contextlib.contextmanager
+def dribblers(attacker, address, count):
+    """So many callers, and each of them has been sent away at least once."""
+    proc = attacker.popen([sys.executable, "-c", DRIBBLER, address, str(PORT), str(count)],
+                          stdout=subprocess.PIPE, text=True)
+    try:
+        assert proc.stdout.readline() == "up\n"
+        yield proc
+        assert proc.poll() is None
+    finally:
+        proc.kill()
+        proc.wait()
+        proc.stdout.close()
+
+
+def test_a_thousand_callers_that_dribble_bytes_disturb_neither_the_peer_nor_the_link(make_pair):
+    pair = make_pair(peer_timeout_ms=5000)
+    pair.b.start("secondary")
+    pair.b.wait_state("setup")
+    with dribblers(pair.a.host, pair.b.host.v4, 1000):
+        pair.a.start("primary")
+        pair.wait_protected()
+        pair.wait_booted(pair.a)
+        with dribblers(pair.b.host, pair.a.host.v4, 1000):
+            pair.a.console.wait_ticks(10)
+            pair.a.verify()
+        for node in (pair.a, pair.b):
+            assert node.status()["state"] == "colo"
+            assert "to=solo" not in node.log() and "to=failover" not in node.log()
+    pair.a.console.assert_sound()
 
 
 @pytest.mark.parametrize("kind", ["nothing", "random", "magic, then garbage", "huge length"])

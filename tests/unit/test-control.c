@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "colod/control/control-parse.h"
+#include "colod/control/control-socket.h"
 #include "colod/control/control.h"
 
 #include <errno.h>
@@ -350,14 +351,34 @@ static void one_client_too_many_is_told_so(void **state)
 		close(fds[i]);
 }
 
-static void the_socket_is_for_owner_and_group_only(void **state)
+static void the_socket_is_for_its_owner_only(void **state)
 {
 	struct server *s = *state;
 	struct stat st;
 
 	assert_int_equal(stat(s->path, &st), 0);
 	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(st.st_uid, geteuid());
+}
+
+static void a_control_group_gets_the_socket_too(void **state)
+{
+	struct server *s = *state;
+	gid_t group = geteuid() ? getegid() : 1; /* only root can give a file to any group */
+	struct control_access a = {.uid = geteuid(), .gid = group};
+	char path[sizeof(s->path) + 8];
+	struct stat st;
+	struct err e;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s-group", s->path);
+	assert_int_equal(control_listen(&fd, path, &a, &e), 0);
+	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0660);
+	assert_int_equal(st.st_gid, group);
+	close(fd);
+	unlink(path);
 }
 
 /* control_open() in a loop that never runs. */
@@ -434,7 +455,8 @@ int main(void)
 		SERVER_TEST(a_command_sent_without_waiting_for_its_answer_is_carried_out),
 		SERVER_TEST(a_client_that_does_not_read_is_bounded_and_loses_nothing),
 		SERVER_TEST(one_client_too_many_is_told_so),
-		SERVER_TEST(the_socket_is_for_owner_and_group_only),
+		SERVER_TEST(the_socket_is_for_its_owner_only),
+		SERVER_TEST(a_control_group_gets_the_socket_too),
 		SERVER_TEST(a_living_daemons_socket_is_left_alone),
 		SERVER_TEST(a_stale_socket_is_replaced_and_another_file_is_not),
 		cmocka_unit_test(a_path_too_long_for_a_unix_socket_is_refused),
