@@ -25,6 +25,7 @@ struct fake {
 	const char *const *pieces; /* written one by one, NULL-terminated */
 	bool closes;               /* after the last piece; else it waits for the client to go */
 	bool deaf;                 /* closes without reading */
+	bool endless;              /* longer than the client listens, and it may take its time */
 };
 
 static void *fake_main(void *arg)
@@ -37,7 +38,10 @@ static void *fake_main(void *arg)
 	if (!f->deaf)
 		assert_true(read(fd, buf, sizeof(buf)) > 0);
 	for (const char *const *p = f->pieces; *p; p++)
-		assert_int_equal(io_write_full(fd, *p, strlen(*p)), 0);
+		if (io_write_full(fd, *p, strlen(*p))) {
+			assert_true(f->endless);
+			break;
+		}
 	while (!f->closes && read(fd, buf, sizeof(buf)) > 0)
 		;
 	close(fd);
@@ -75,7 +79,7 @@ static int call(struct fake *f, char *text, size_t size, struct err *e)
 	int r;
 
 	fake_start(f);
-	assert_int_equal(client_open(&c, f->path, 1000, e), 0);
+	assert_int_equal(client_open(&c, f->path, f->endless ? 60000 : 1000, e), 0);
 	r = client_call(c, rq, &raw, &answer, e);
 	snprintf(text, size, "%s", r ? "" : raw);
 	client_close(c);
@@ -94,6 +98,25 @@ static void an_answer_in_pieces_is_put_together(void **state)
 	(void)state;
 	assert_int_equal(call(&f, text, sizeof(text), &e), 0);
 	assert_string_equal(text, "{\"ok\":true}");
+}
+
+/* 17 pieces of a megabyte, one more than is taken. */
+static void an_answer_that_does_not_end_is_given_up(void **state)
+{
+	autofree char *piece = malloc(MIB + 1);
+	const char *pieces[18] = {};
+	struct fake f = {.pieces = pieces, .endless = true};
+	char text[64];
+	struct err e = {};
+
+	(void)state;
+	assert_non_null(piece);
+	memset(piece, 'x', MIB);
+	piece[MIB] = 0;
+	for (size_t i = 0; i < 17; i++)
+		pieces[i] = piece;
+	assert_int_equal(call(&f, text, sizeof(text), &e), -EPROTO);
+	assert_non_null(strstr(e.msg, "does not end"));
 }
 
 static void the_reason_of_a_daemon_that_turns_us_away_is_read(void **state)
@@ -200,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_answer_in_pieces_is_put_together),
+		cmocka_unit_test(an_answer_that_does_not_end_is_given_up),
 		cmocka_unit_test(the_reason_of_a_daemon_that_turns_us_away_is_read),
 		cmocka_unit_test(a_daemon_that_hangs_up_is_reported),
 		cmocka_unit_test(a_daemon_that_says_nothing_is_given_up),

@@ -288,6 +288,21 @@ static void every_own_address_is_announced_and_then_the_mac(void **state)
 	assert_int_equal(neigh_announcement(&n, 100000, reply), 0);
 }
 
+static void addresses_of_its_own_beyond_the_bound_replace_the_oldest(void **state)
+{
+	char addr[32];
+
+	(void)state;
+	for (unsigned i = 0; i < NEIGH_OWN + 1; i++) {
+		snprintf(addr, sizeof(addr), "10.0.1.%u", i);
+		arp(1, true, addr, "10.0.0.9", 0);
+		neigh_learn_out(&n, m.b, m.len);
+		assert_int_equal(n.own_count, MIN(i + 1, NEIGH_OWN));
+	}
+	for (unsigned i = 0; i < NEIGH_OWN; i++)
+		assert_int_not_equal(n.own[i].addr.b[15], 0);
+}
+
 /* The true owner would take it for a conflict (RFC 5227, 2.4). */
 static void a_routing_guest_claims_no_address_of_its_neighbours(void **state)
 {
@@ -357,6 +372,7 @@ int main(void)
 		rule(addresses_of_groups_are_not_learned),
 		rule(the_neighbour_unheard_of_for_longest_goes),
 		rule(every_own_address_is_announced_and_then_the_mac),
+		rule(addresses_of_its_own_beyond_the_bound_replace_the_oldest),
 		rule(a_routing_guest_claims_no_address_of_its_neighbours),
 		rule(a_solicitation_of_the_guest_tells_its_address),
 		rule(frames_cut_anywhere_are_harmless),

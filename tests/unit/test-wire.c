@@ -397,6 +397,37 @@ static void a_text_fits_its_member_and_holds_no_nul(void **state)
 	assert_int_equal(decode_text("ab\0", 3, 3, &e), -EPROTO);
 }
 
+/* A HELLO whose text number @which has @len bytes; the others have none. */
+static int decode_greeting(unsigned which, uint32_t len, struct err *e)
+{
+	uint8_t buf[FRAME_MAX] = {};
+	size_t at = WIRE_HEADER_BYTES + 34;
+	struct wire_msg m;
+
+	for (unsigned i = 0; i < 6; i++, at += 4) {
+		if (i != which)
+			continue;
+		put_be32(buf + at, len);
+		memset(buf + at + 4, 'x', len);
+		at += len;
+	}
+	wire_encode_header(buf, WIRE_HELLO, (uint32_t)(at - WIRE_HEADER_BYTES));
+	return decode(&m, buf, (uint32_t)(at - WIRE_HEADER_BYTES), e);
+}
+
+static void each_text_of_a_greeting_has_its_bound(void **state)
+{
+	static const uint32_t most[] = {63, 63, 63, 63, 63, 199};
+	struct err e;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(most); i++) {
+		assert_ok(decode_greeting(i, most[i], &e), &e);
+		assert_int_equal(decode_greeting(i, most[i] + 1, &e), -EPROTO);
+		assert_int_equal(decode_greeting(i, 1000, &e), -EPROTO);
+	}
+}
+
 static void the_longest_message_fits_the_limit(void **state)
 {
 	uint8_t buf[FRAME_MAX];
@@ -486,6 +517,7 @@ int main(void)
 		cmocka_unit_test(any_corrupted_byte_is_refused_or_changes_the_message),
 		cmocka_unit_test(random_payloads_are_refused_or_mean_one_thing),
 		cmocka_unit_test(a_text_fits_its_member_and_holds_no_nul),
+		cmocka_unit_test(each_text_of_a_greeting_has_its_bound),
 		cmocka_unit_test(the_longest_message_fits_the_limit),
 		cmocka_unit_test(strangers_and_other_versions_are_told_apart),
 		cmocka_unit_test(a_type_bounds_its_length),
