@@ -208,6 +208,18 @@ int value_nic(const struct config_key *k, void *field, const char *value, struct
 	return r;
 }
 
+int value_peer(const struct config_key *k, void *field, const char *value, struct err *e)
+{
+	struct config *c = container_of(field, struct config, peers);
+	int r;
+
+	if (c->peer_count == CONFIG_MAX_PEERS)
+		return err_set(e, EINVAL, "is one address too many");
+	r = value_endpoint(k, &c->peers[c->peer_count], value, e);
+	c->peer_count += !r;
+	return r;
+}
+
 int value_bypass(const struct config_key *k, void *field, const char *value, struct err *e)
 {
 	struct config *c = container_of(field, struct config, bypass);

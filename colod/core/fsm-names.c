@@ -6,33 +6,51 @@
 static const char *const role_names[] = {"primary", "secondary"};
 
 static const char *const state_names[] = {
-	[FSM_SETUP] = "setup",         [FSM_ACTIVE] = "active",     [FSM_COLO] = "colo",
-	[FSM_HANDOVER] = "handover",   [FSM_FAILOVER] = "failover", [FSM_SOLO] = "solo",
+	[FSM_SETUP] = "setup",
+	[FSM_ACTIVE] = "active",
+	[FSM_ACTIVE_PAUSED] = "active-paused",
+	[FSM_COLO] = "colo",
+	[FSM_HANDOVER] = "handover",
+	[FSM_GIVEN] = "given",
+	[FSM_PAUSED] = "paused",
+	[FSM_RECOVER] = "recover",
+	[FSM_FAILOVER] = "failover",
+	[FSM_SOLO] = "solo",
 	[FSM_COMPLETED] = "completed",
 };
 
 static const char *const event_names[] = {
 	[FSM_EV_PEER_UP] = "peer_up",
+	[FSM_EV_PEER_RESUMES] = "peer_resumes",
+	[FSM_EV_PEER_LIVE] = "peer_live",
 	[FSM_EV_SYNCED] = "synced",
+	[FSM_EV_RESUMED] = "resumed",
+	[FSM_EV_RESUMED_COPY] = "resumed_copy",
 	[FSM_EV_LINK_LOST] = "link_lost",
 	[FSM_EV_PEER_DEAD] = "peer_dead",
-	[FSM_EV_PEER_SILENT] = "peer_silent",
 	[FSM_EV_PEER_LEFT] = "peer_left",
 	[FSM_EV_PEER_STOPPED] = "peer_stopped",
+	[FSM_EV_PEER_FAILED] = "peer_failed",
+	[FSM_EV_PEER_PAUSES] = "peer_pauses",
 	[FSM_EV_SYNC_FAILED] = "sync_failed",
 	[FSM_EV_QEMU_DEAD] = "qemu_dead",
 	[FSM_EV_GUEST_SHUTDOWN] = "guest_shutdown",
+	[FSM_EV_RECOVER_TIMEOUT] = "recover_timeout",
+	[FSM_EV_WON] = "won",
+	[FSM_EV_LOST] = "lost",
+	[FSM_EV_HOLD] = "hold",
 	[FSM_EV_OP_SWITCH] = "op_switch",
 	[FSM_EV_OP_FORCE] = "op_force",
 	[FSM_EV_OP_STOP] = "op_stop",
+	[FSM_EV_OP_PAUSE] = "op_pause",
+	[FSM_EV_OP_RECOVER] = "op_recover",
 	[FSM_EV_TERM] = "term",
 	[FSM_EV_PEER_ASKS_SWITCH] = "peer_asks_switch",
+	[FSM_EV_GIVEN] = "given",
 	[FSM_EV_HANDED_OVER] = "handed_over",
 	[FSM_EV_SWITCH_FAILED] = "switch_failed",
 	[FSM_EV_LIVE] = "live",
 	[FSM_EV_LIVE_FAILED] = "live_failed",
-	[FSM_EV_RESUMED] = "resumed",
-	[FSM_EV_RESUMED_COPY] = "resumed_copy",
 };
 
 static const char *const action_names[] = {
@@ -40,14 +58,31 @@ static const char *const action_names[] = {
 	[FSM_ILLEGAL] = "illegal",
 	[FSM_REFUSE] = "refuse",
 	[FSM_START_SYNC] = "start_sync",
+	[FSM_PAUSE] = "pause",
+	[FSM_PAUSE_BY_ORDER] = "pause_by_order",
+	[FSM_PAUSE_VOID] = "pause_void",
+	[FSM_DIAL] = "dial",
+	[FSM_RESUME] = "resume",
+	[FSM_RESUMED] = "resumed",
 	[FSM_DROP_PEER] = "drop_peer",
 	[FSM_LOSE_REPLICA] = "lose_replica",
-	[FSM_AWAIT_SILENCE] = "await_silence",
+	[FSM_ASK] = "ask",
+	[FSM_ASK_CERTAIN] = "ask_certain",
+	[FSM_ASK_FORCED] = "ask_forced",
+	[FSM_ASK_FRESH] = "ask_fresh",
+	[FSM_LET_OUT] = "let_out",
+	[FSM_MUTE] = "mute",
+	[FSM_SHARE] = "share",
+	[FSM_GO_SOLO] = "go_solo",
+	[FSM_YIELD] = "yield",
 	[FSM_GO_LIVE] = "go_live",
 	[FSM_BECOME_SOLO] = "become_solo",
 	[FSM_BEGIN_SWITCH] = "begin_switch",
 	[FSM_ABORT_SWITCH] = "abort_switch",
-	[FSM_ABORT_AND_DROP] = "abort_and_drop",
+	[FSM_ABORT_AND_PAUSE] = "abort_and_pause",
+	[FSM_ABORT_AND_ASK] = "abort_and_ask",
+	[FSM_TAKE_BACK] = "take_back",
+	[FSM_TAKE_BACK_AND_SYNC] = "take_back_and_sync",
 	[FSM_SWAP_ROLES] = "swap_roles",
 	[FSM_ASK_PEER] = "ask_peer",
 	[FSM_TELL_DEAD_AND_FAIL] = "tell_dead_and_fail",
@@ -88,34 +123,55 @@ static bool worth_drawing(enum fsm_state s, const struct fsm_cell *c)
 	return c->next != s || (c->action != FSM_NONE && c->action != FSM_REFUSE);
 }
 
+bool fsm_is_state_of(enum role role, enum fsm_state s)
+{
+	if (role == ROLE_PRIMARY)
+		return s != FSM_FAILOVER && s != FSM_ACTIVE_PAUSED;
+	return s != FSM_HANDOVER && s != FSM_GIVEN && s != FSM_SOLO;
+}
+
+/* In dot's syntax names are words. */
+static void print_node(FILE *f, enum role r, enum fsm_state s)
+{
+	fprintf(f, "%s_%u", role_names[r], (unsigned)s);
+}
+
 static void dump_role(FILE *f, enum role r)
 {
 	fprintf(f, "\tsubgraph cluster_%s {\n\t\tlabel=\"%s\";\n", role_names[r], role_names[r]);
 	for (unsigned s = 0; s < FSM_STATE_COUNT; s++) {
-		if ((r == ROLE_PRIMARY && s == FSM_FAILOVER) ||
-		    (r == ROLE_SECONDARY && (s == FSM_HANDOVER || s == FSM_SOLO)))
+		if (!fsm_is_state_of(r, s))
 			continue;
-		fprintf(f, "\t\t%s_%s [label=\"%s\"];\n", role_names[r], state_names[s],
-			state_names[s]);
+		fprintf(f, "\t\t");
+		print_node(f, r, s);
+		fprintf(f, " [label=\"%s\"];\n", state_names[s]);
 	}
 	fprintf(f, "\t}\n");
+}
+
+static enum role role_after(enum role r, enum fsm_action a)
+{
+	if (a == FSM_SWAP_ROLES || a == FSM_BECOME_SOLO)
+		return 1 - r;
+	return a == FSM_YIELD ? ROLE_SECONDARY : r;
 }
 
 static void dump_edges(FILE *f, enum role r)
 {
 	for (unsigned s = 0; s < FSM_STATE_COUNT; s++) {
-		if ((r == ROLE_PRIMARY && s == FSM_FAILOVER) ||
-		    (r == ROLE_SECONDARY && (s == FSM_HANDOVER || s == FSM_SOLO)))
+		if (!fsm_is_state_of(r, s))
 			continue;
 		for (unsigned ev = 0; ev < FSM_EVENT_COUNT; ev++) {
 			struct fsm_cell c = fsm_step(r, s, ev);
-			bool swaps = c.action == FSM_SWAP_ROLES || c.action == FSM_BECOME_SOLO;
-			enum role to = swaps ? 1 - r : r;
 
-			if (worth_drawing(s, &c))
-				fprintf(f, "\t%s_%s -> %s_%s [label=\"%s / %s\"];\n", role_names[r],
-					state_names[s], role_names[to], state_names[c.next],
-					event_names[ev], action_names[c.action]);
+			if (!worth_drawing(s, &c))
+				continue;
+			fprintf(f, "\t");
+			print_node(f, r, s);
+			fprintf(f, " -> ");
+			print_node(f, role_after(r, c.action), c.next);
+			fprintf(f, " [label=\"%s / %s\"];\n", event_names[ev],
+				action_names[c.action]);
 		}
 	}
 }

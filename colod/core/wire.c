@@ -23,7 +23,7 @@ static const struct {
 } types[WIRE_TYPE_COUNT] = {
 	[WIRE_HELLO] = {"HELLO", F_HELLO},
 	[WIRE_WELCOME] = {"WELCOME", F_HELLO},
-	[WIRE_REJECT] = {"REJECT", F_TEXT},
+	[WIRE_REJECT] = {"REJECT", F_FLAGS | F_TEXT},
 	[WIRE_HEARTBEAT] = {"HEARTBEAT", F_EPOCH},
 	[WIRE_READY] = {"READY", F_EPOCH},
 	[WIRE_NEW] = {"NEW", F_EPOCH | F_FLAGS},
@@ -45,6 +45,8 @@ static const struct {
 	[WIRE_RECV_BITMAP] = {"RECV_BITMAP", F_BULK},
 	[WIRE_RESUME] = {"RESUME", F_EPOCH | F_FLAGS},
 	[WIRE_RESUME_ACK] = {"RESUME_ACK", F_EPOCH},
+	[WIRE_TAKEN] = {"TAKEN", F_EPOCH},
+	[WIRE_PAUSE] = {"PAUSE", F_TEXT},
 };
 
 /*
@@ -133,6 +135,8 @@ static void field_hello(struct cursor *c, struct wire_hello *h)
 {
 	field_u8(c, &h->channel);
 	field_u8(c, &h->role);
+	field_u8(c, &h->live);
+	field_u64(c, &h->resume);
 	field_u64(c, &h->session);
 	field_u64(c, &h->epoch);
 	field_u64(c, &h->ram_bytes);

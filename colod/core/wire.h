@@ -54,6 +54,8 @@ enum wire_type {
 	WIRE_RESUME,      /* and the answer: how it goes on */
 	/* control channel */
 	WIRE_RESUME_ACK, /* the secondary goes on so */
+	WIRE_TAKEN,      /* the guest that was handed over runs here */
+	WIRE_PAUSE,      /* the sender's operator pauses replication: text says why */
 	WIRE_TYPE_COUNT,
 };
 
@@ -83,6 +85,8 @@ enum wire_channel {
 struct wire_hello {
 	uint8_t channel; /* enum wire_channel */
 	uint8_t role;    /* enum role of the sender */
+	uint8_t live;    /* the sender's guest may be heard without its peer */
+	uint64_t resume; /* session to go on with, by the caller's wish and the answer; 0: none */
 	uint64_t session;
 	uint64_t epoch; /* last one committed at the sender; a full copy counts on from the
 			   primary's */
@@ -98,11 +102,14 @@ struct wire_hello {
 	char nics[200];
 };
 
+/* Flag of REJECT: the guest is heard on the sender's host. */
+#define WIRE_REJECT_LIVE BIT(0)
+
 /** struct wire_msg - any message that is not a bulk frame; which members count depends on @type. */
 struct wire_msg {
 	enum wire_type type;
 	uint64_t epoch;
-	uint32_t flags;   /* NEW, SEND, RESUME */
+	uint32_t flags;   /* NEW, SEND, RESUME, REJECT */
 	uint64_t entries; /* SEND: page entries since the last SEND; VERIFIED: pages compared */
 	uint64_t zero_entries; /* SEND: those of them that were zero; VERIFIED: differing pages */
 	uint64_t checksum; /* SEND: XXH3 over all entries, page data and devices; VERIFIED: first

@@ -10,9 +10,8 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#define LAST_WORDS_MS  200
-#define QUIT_GRACE_MS  5000
-#define START_RETRY_US (2 * USEC_PER_MSEC)
+#define LAST_WORDS_MS 200
+#define QUIT_GRACE_MS 5000
 
 void daemon_end(struct daemon *d, int result, const char *reason)
 {
@@ -30,70 +29,7 @@ void daemon_end(struct daemon *d, int result, const char *reason)
 		loop_stop(d->loop, 0);
 }
 
-/* ---- sessions ---- */
-
-static void try_start(void *arg)
-{
-	struct daemon *d = arg;
-	bool idle = primary_is_idle(d->primary) && secondary_is_idle(d->secondary);
-
-	if (d->start_fd < 0)
-		return;
-	if (!idle) {
-		loop_timer_arm(d->start_timer, START_RETRY_US);
-		return;
-	}
-	daemon_packets_attach(d);
-	if (d->role == ROLE_PRIMARY)
-		primary_start(d->primary, steal_fd(&d->start_fd), d->start_epoch, d->start_full);
-	else
-		secondary_start(d->secondary, steal_fd(&d->start_fd), d->start_epoch,
-				d->start_full);
-	/* After a switch-over the new primary was gone before we were ready to follow it. */
-	if (d->state == FSM_FAILOVER)
-		secondary_go_live(d->secondary);
-	if (d->has_early) {
-		d->has_early = false;
-		daemon_engine_message(d, &d->early);
-	}
-}
-
-/*
- * The peer may be ready before our engine is out of the session before. It says one thing only then,
- * READY or FAILED, and waits; FAILED may follow READY.
- */
-void daemon_engine_message(struct daemon *d, const struct wire_msg *m)
-{
-	if (d->start_fd >= 0) {
-		d->early = *m;
-		d->has_early = true;
-	} else if (d->role == ROLE_PRIMARY) {
-		primary_message(d->primary, m);
-	} else {
-		secondary_message(d->secondary, m);
-	}
-}
-
-static void start_session(struct daemon *d, int bulk_fd, uint64_t epoch, bool full)
-{
-	close_fd(&d->start_fd);
-	d->start_fd = bulk_fd;
-	d->start_epoch = epoch;
-	d->start_full = full;
-	d->has_early = false;
-	try_start(d);
-}
-
-static void drop_session(struct daemon *d)
-{
-	close_fd(&d->start_fd);
-	primary_stop(d->primary);
-	secondary_stop(d->secondary);
-	daemon_packets_detach(d);
-	link_down(d->link);
-}
-
-static void redeliver_term(struct daemon *d)
+void daemon_redeliver_term(struct daemon *d)
 {
 	if (d->term_pending)
 		daemon_event(d, FSM_EV_TERM, NULL);
@@ -101,92 +37,32 @@ static void redeliver_term(struct daemon *d)
 
 /* ---- actions ---- */
 
-static void act_start_sync(struct daemon *d)
+/* The operator's word goes before the primary's: if it can hear us, its guest ends (S3). */
+static void act_ask_forced(struct daemon *d)
 {
-	int fd = steal_fd(&d->start_fd);
-
 	if (d->role == ROLE_SECONDARY) {
-		secondary_stop(d->secondary); /* an earlier replica is void from here on */
-		daemon_answer_switch(d, -ECANCELED, "the primary has begun a new full copy");
-	} else {
-		d->start_epoch = daemon_epoch(d);
-	}
-	start_session(d, fd, d->start_epoch, true);
-}
-
-/*
- * Held output may go only when the replica cannot come to life (S1, S3): it is known to be dead, it
- * never was whole, or the operator prefers a guest that goes on to one that is never in two minds.
- */
-static bool may_go_solo(const struct daemon *d)
-{
-	return d->config->solo_allowed || !primary_peer_may_hold(d->primary);
-}
-
-static bool is_end_of_peer(enum fsm_event ev)
-{
-	return ev == FSM_EV_PEER_DEAD || ev == FSM_EV_PEER_LEFT || ev == FSM_EV_PEER_STOPPED;
-}
-
-/* At once, before a replica takes us for dead. Without one, what fails every time must not spin. */
-static void redial(struct daemon *d, enum fsm_event ev)
-{
-	bool failed = ev == FSM_EV_SYNC_FAILED || ev == FSM_EV_LINK_LOST;
-
-	if (failed && !primary_peer_may_hold(d->primary))
-		link_dial_later(d->link);
-	else
-		link_dial(d->link);
-}
-
-static void act_drop_peer(struct daemon *d, enum fsm_event ev, const char *reason)
-{
-	drop_session(d);
-	if (is_end_of_peer(ev))
-		primary_set_peer_holds(d->primary, false);
-	if (may_go_solo(d)) {
-		daemon_packets_pass(d);
-	} else {
-		daemon_packets_hold(d);
-		log_warn("packets",
-			 "the guest's output is held until the peer is back: solo = forbid");
-	}
-	daemon_answer_switch(d, -ENOTCONN, reason);
-	if (!d->term_pending)
-		redial(d, ev);
-	redeliver_term(d);
-}
-
-static void act_await_silence(struct daemon *d)
-{
-	secondary_link_lost(d->secondary);
-	link_down(d->link);
-	link_await_silence(d->link);
-	daemon_answer_switch(d, -ENOTCONN, "the link to the primary broke");
-}
-
-static void act_go_live(struct daemon *d, enum fsm_event ev)
-{
-	/* The operator's word goes before the primary's: if it can hear us, its guest ends (S3). */
-	if (ev == FSM_EV_OP_FORCE) {
 		daemon_peer_send(d, WIRE_STOP, "the secondary was ordered to take over");
 		link_flush(d->link, LAST_WORDS_MS);
+		daemon_session_cut(d);
 	}
-	link_down(d->link);
-	secondary_go_live(d->secondary);
+	daemon_ask(d, ASKS_FORCED);
 }
 
-static void act_become_solo(struct daemon *d)
+static void act_ask_certain(struct daemon *d)
 {
-	d->epoch = daemon_epoch(d);
-	d->role = ROLE_PRIMARY;
-	primary_set_peer_holds(d->primary, false); /* from another life as primary */
-	d->guest_runs = true;
-	daemon_answer_switch(d, 0, NULL);
-	log_notice("failover", "the guest runs here from checkpoint epoch=%llu",
-		   (unsigned long long)d->epoch);
-	link_dial(d->link);
-	redeliver_term(d);
+	daemon_session_cut(d);
+	if (d->role == ROLE_PRIMARY)
+		primary_set_peer_holds(d->primary, false);
+	daemon_ask(d, ASKS_CERTAIN);
+	if (d->role == ROLE_PRIMARY)
+		link_dial_later(d->link); /* it may come back */
+}
+
+static void act_go_live(struct daemon *d)
+{
+	loop_timer_disarm(d->recover_timer);
+	link_down(d->link);
+	secondary_go_live(d->secondary);
 }
 
 /*
@@ -197,11 +73,13 @@ static void act_swap_roles(struct daemon *d)
 {
 	int fd;
 
+	d->started = true;
 	if (d->role == ROLE_PRIMARY) {
 		d->epoch = primary_epoch(d->primary);
 		fd = primary_detach(d->primary);
 		d->role = ROLE_SECONDARY;
 	} else {
+		daemon_peer_send(d, WIRE_TAKEN, NULL);
 		d->epoch = secondary_epoch(d->secondary);
 		fd = secondary_detach(d->secondary);
 		d->role = ROLE_PRIMARY;
@@ -212,21 +90,35 @@ static void act_swap_roles(struct daemon *d)
 	if (fd < 0)
 		daemon_event(d, FSM_EV_LINK_LOST, strerror(-fd));
 	else
-		start_session(d, fd, d->epoch, false);
-	redeliver_term(d);
+		daemon_session_start(d, fd, d->epoch, false);
+	daemon_redeliver_term(d);
 }
 
-static const char *refusal(const struct daemon *d, enum fsm_event ev)
+const char *daemon_refusal(const struct daemon *d, enum fsm_event ev)
 {
-	if (d->role == ROLE_PRIMARY && ev == FSM_EV_OP_FORCE)
+	bool primary = d->role == ROLE_PRIMARY;
+
+	if (ev == FSM_EV_OP_FORCE && primary)
 		return "the guest runs on this host already";
+	if (ev == FSM_EV_OP_RECOVER)
+		return primary ? "the link is not paused"
+			       : "this host is the secondary: the primary's colod looks for it";
+	if (ev == FSM_EV_OP_PAUSE)
+		return "there is no replication to pause";
 	switch (d->state) {
 	case FSM_SETUP:
 	case FSM_SOLO:
-		return d->role == ROLE_PRIMARY ? "there is no secondary to switch to"
-					       : "this host holds no checkpoint of the guest";
+		return primary ? "there is no secondary to switch to"
+			       : "this host holds no checkpoint of the guest";
 	case FSM_ACTIVE:
+	case FSM_ACTIVE_PAUSED:
 		return "the first full copy is not complete yet: wait for state colo";
+	case FSM_PAUSED:
+	case FSM_RECOVER:
+		return primary ? "the link to the secondary is broken: failover --force lets this "
+				 "host's guest go on alone"
+			       : "the link to the primary is broken: failover --force takes over "
+				 "without it";
 	default:
 		return "a failover is under way already";
 	}
@@ -235,15 +127,21 @@ static const char *refusal(const struct daemon *d, enum fsm_event ev)
 static void act_refuse(struct daemon *d, enum fsm_event ev)
 {
 	if (ev == FSM_EV_PEER_ASKS_SWITCH)
-		daemon_peer_send(d, WIRE_SWITCH_REFUSED, refusal(d, ev));
+		daemon_peer_send(d, WIRE_SWITCH_REFUSED, daemon_refusal(d, ev));
 	else
-		daemon_answer_switch(d, -EBUSY, refusal(d, ev));
+		daemon_answer_switch(d, -EBUSY, daemon_refusal(d, ev));
 }
 
 static void act_end(struct daemon *d, enum wire_type word, const char *reason, int result)
 {
 	bool silent = daemon_packets_silence(d); /* before the peer hears that it may speak (S3) */
 
+	if (d->arbiter) {
+		/* A peer that goes on has to be able to. */
+		if (d->alone || word == WIRE_STOP)
+			arbiter_resign(d->arbiter);
+		arbiter_flush(d->arbiter, LAST_WORDS_MS);
+	}
 	if (d->link) {
 		if (silent || word == WIRE_STOP)
 			daemon_peer_send(d, word, reason);
@@ -255,12 +153,92 @@ static void act_end(struct daemon *d, enum wire_type word, const char *reason, i
 	daemon_end(d, result, reason);
 }
 
-static void perform(struct daemon *d, enum fsm_action action, enum fsm_event ev, const char *reason)
+/* What becomes of sessions and the link. False: not one of these. */
+static bool perform_session(struct daemon *d, enum fsm_action action, enum fsm_event ev,
+			    const char *reason)
 {
 	switch (action) {
-	case FSM_NONE:
-	case FSM_ACTION_COUNT:
-		break;
+	case FSM_START_SYNC:
+		daemon_session_sync(d);
+		return true;
+	case FSM_PAUSE:
+		daemon_session_pause(d, reason);
+		return true;
+	case FSM_PAUSE_BY_ORDER:
+		daemon_session_pause_by_order(d, ev, reason);
+		return true;
+	case FSM_PAUSE_VOID:
+	case FSM_ABORT_AND_PAUSE: /* ending the session sets a stopped guest running */
+		daemon_session_pause_void(d, reason);
+		return true;
+	case FSM_DIAL:
+		daemon_session_dial(d);
+		return true;
+	case FSM_RESUME:
+		daemon_session_resume(d);
+		return true;
+	case FSM_RESUMED:
+		daemon_pause_over(d);
+		return true;
+	case FSM_DROP_PEER:
+		daemon_session_drop(d, reason);
+		return true;
+	case FSM_LOSE_REPLICA:
+		daemon_session_lose_replica(d, reason);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Whose guest may be heard. */
+static bool perform_alone(struct daemon *d, enum fsm_action action, const char *reason)
+{
+	switch (action) {
+	case FSM_ASK:
+		daemon_ask(d, ASKS);
+		return true;
+	case FSM_ASK_CERTAIN:
+	case FSM_ABORT_AND_ASK:
+		act_ask_certain(d);
+		return true;
+	case FSM_ASK_FORCED:
+		act_ask_forced(d);
+		return true;
+	case FSM_ASK_FRESH:
+		daemon_ask(d, ASKS_FRESH);
+		return true;
+	case FSM_LET_OUT:
+		daemon_let_out(d);
+		return true;
+	case FSM_MUTE:
+		daemon_mute(d);
+		return true;
+	case FSM_SHARE:
+		daemon_share(d);
+		return true;
+	case FSM_GO_SOLO:
+		daemon_go_solo(d);
+		return true;
+	case FSM_YIELD:
+		daemon_yield(d, reason);
+		return true;
+	case FSM_GO_LIVE:
+		act_go_live(d);
+		return true;
+	case FSM_BECOME_SOLO:
+		daemon_become_solo(d);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void perform(struct daemon *d, enum fsm_action action, enum fsm_event ev, const char *reason)
+{
+	if (perform_session(d, action, ev, reason) || perform_alone(d, action, reason))
+		return;
+	switch (action) {
 	case FSM_ILLEGAL:
 		log_warn("state", "event %s makes no sense here and is ignored",
 			 fsm_event_name(ev));
@@ -268,33 +246,21 @@ static void perform(struct daemon *d, enum fsm_action action, enum fsm_event ev,
 	case FSM_REFUSE:
 		act_refuse(d, ev);
 		break;
-	case FSM_START_SYNC:
-		act_start_sync(d);
-		break;
-	case FSM_DROP_PEER:
-	case FSM_ABORT_AND_DROP: /* ending the session sets a stopped guest running */
-		act_drop_peer(d, ev, reason);
-		break;
-	case FSM_LOSE_REPLICA:
-		drop_session(d);
-		daemon_answer_switch(d, -ENOTCONN, reason);
-		break;
-	case FSM_AWAIT_SILENCE:
-		act_await_silence(d);
-		break;
-	case FSM_GO_LIVE:
-		act_go_live(d, ev);
-		break;
-	case FSM_BECOME_SOLO:
-		act_become_solo(d);
-		break;
 	case FSM_BEGIN_SWITCH:
 		primary_switch(d->primary);
 		break;
 	case FSM_ABORT_SWITCH: /* the engine has set the guest running again */
 		daemon_peer_send(d, WIRE_SWITCH_REFUSED, reason);
 		daemon_answer_switch(d, -EIO, reason);
-		redeliver_term(d);
+		daemon_redeliver_term(d);
+		break;
+	case FSM_TAKE_BACK:
+		daemon_take_back(d);
+		daemon_go_solo(d);
+		break;
+	case FSM_TAKE_BACK_AND_SYNC:
+		daemon_take_back(d);
+		daemon_session_sync(d);
 		break;
 	case FSM_SWAP_ROLES:
 		act_swap_roles(d);
@@ -314,7 +280,7 @@ static void perform(struct daemon *d, enum fsm_action action, enum fsm_event ev,
 	case FSM_END_HERE:
 		act_end(d, WIRE_LEAVE, reason, 0);
 		break;
-	case FSM_DEFER_TERM:
+	default: /* NONE, DEFER_TERM */
 		break;
 	}
 }
@@ -338,9 +304,4 @@ void daemon_event(struct daemon *d, enum fsm_event ev, const char *reason)
 	}
 	d->state = cell.next;
 	perform(d, cell.action, ev, text);
-}
-
-int daemon_actions_init(struct daemon *d)
-{
-	return loop_add_timer(d->loop, &d->start_timer, try_start, d);
 }

@@ -137,7 +137,7 @@ static void cmd_failover(struct daemon *d, struct control_request *rq, struct js
 	}
 	forced = json_object_get_boolean(force);
 	/* Whoever asked before waits for the primary, which may be stuck. */
-	if (forced && d->role == ROLE_SECONDARY && d->state == FSM_COLO)
+	if (forced && d->role == ROLE_SECONDARY && (d->state == FSM_COLO || d->state == FSM_PAUSED))
 		daemon_answer_switch(d, -ECANCELED, "failover --force took its place");
 	if (d->switch_rq) {
 		control_fail(rq, "a failover is under way already");
@@ -165,8 +165,8 @@ static void set_key(struct daemon *d, struct control_request *rq, const char *ke
 	log_notice("config", "%s = %s", key, value);
 	if (d->proxy)
 		proxy_set_timeout(d->proxy, d->config->compare_timeout_ms * USEC_PER_MSEC);
-	if (d->holding && d->config->solo_allowed)
-		daemon_packets_pass(d);
+	if (d->paused_at_us && d->config->solo_allowed)
+		daemon_ask_later(d, 0);
 	if (d->primary)
 		primary_retime(d->primary);
 	control_reply(rq, NULL);
@@ -216,6 +216,38 @@ static void cmd_mismatches(struct daemon *d, struct control_request *rq, struct 
 		control_reply(rq, daemon_mismatches(d, asked.count, asked.packets));
 }
 
+/* Orders that the failover table refuses, or carries out at once. */
+static void order(struct daemon *d, struct control_request *rq, enum fsm_event ev, const char *reason)
+{
+	if (fsm_step(d->role, d->state, ev).action == FSM_REFUSE) {
+		control_fail(rq, "%s", daemon_refusal(d, ev));
+		return;
+	}
+	daemon_event(d, ev, reason);
+	control_reply(rq, NULL);
+}
+
+static void cmd_pause(struct daemon *d, struct control_request *rq, struct json_object *args)
+{
+	(void)args;
+	order(d, rq, FSM_EV_OP_PAUSE, "colo-ctl pause");
+}
+
+static void cmd_recover(struct daemon *d, struct control_request *rq, struct json_object *args)
+{
+	struct endpoint address;
+	bool given;
+	struct err e;
+
+	if (control_parse_recover(args, &address, &given, &e) ||
+	    (given && fsm_step(d->role, d->state, FSM_EV_OP_RECOVER).action != FSM_REFUSE &&
+	     link_add_address(d->link, &address, &e))) {
+		control_fail(rq, "%s", err_msg(&e));
+		return;
+	}
+	order(d, rq, FSM_EV_OP_RECOVER, "colo-ctl recover");
+}
+
 static void cmd_stop(struct daemon *d, struct control_request *rq, struct json_object *args)
 {
 	(void)args;
@@ -240,6 +272,8 @@ void daemon_on_control(void *arg, struct control_request *rq, const char *cmd,
 		{"set", cmd_set, false},
 		{"flows", cmd_flows, true},
 		{"mismatches", cmd_mismatches, true},
+		{"pause", cmd_pause, true},
+		{"recover", cmd_recover, true},
 		{"stop", cmd_stop, false},
 	};
 	struct daemon *d = arg;

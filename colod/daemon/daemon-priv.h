@@ -3,6 +3,7 @@
 #ifndef DAEMON_DAEMON_PRIV_H
 #define DAEMON_DAEMON_PRIV_H
 
+#include "colod/arbiter/arbiter.h"
 #include "colod/checkpoint/primary.h"
 #include "colod/checkpoint/secondary.h"
 #include "colod/control/control.h"
@@ -27,6 +28,7 @@ struct daemon {
 	enum track_kind track_kind;
 	struct tracker *tracker;
 	struct link *link;
+	struct arbiter *arbiter;
 	struct control *control;
 	struct ckpt_stats stats;
 	struct ckpt_env env;
@@ -40,10 +42,22 @@ struct daemon {
 	struct proxy *proxy;
 	struct proxy_call calls[DAEMON_PROXY_CALLS];
 	struct automode automode;
-	bool holding; /* output waits for the peer, though the session is over */
+
+	/* Who may be heard. @alone: the arbiter said that this host's guest may be, without the peer's
+	 * word, and nobody else has a whole checkpoint of it; @muted: it said so, and takes it back. */
+	bool alone, muted;
+	bool started;     /* the guest was set running, here or where it came from */
+	char arbiter_says[ERR_MSG_MAX]; /* why nothing was decided, or how; "": nothing to say */
+
+	/* A session whose link is broken. */
+	uint64_t session;      /* of replication: the link's that began it; 0: none to go on with */
+	uint64_t paused_at_us; /* 0: not paused */
+	bool by_order;         /* paused by an operator: no dialing, no asking */
+	struct loop_src *recover_timer;
 
 	/* A session that begins as soon as the engine has finished with the one before. */
-	struct loop_src *start_timer;
+	struct loop_src *start_timer, *yield_timer;
+	uint64_t start_session;
 	int start_fd, start_packet_fd;
 	uint64_t start_epoch;
 	bool start_full;
@@ -67,7 +81,38 @@ struct daemon {
 void daemon_event(struct daemon *d, enum fsm_event ev, const char *reason);
 void daemon_engine_message(struct daemon *d, const struct wire_msg *m);
 void daemon_end(struct daemon *d, int result, const char *reason);
-int daemon_actions_init(struct daemon *d);
+void daemon_redeliver_term(struct daemon *d);
+const char *daemon_refusal(const struct daemon *d, enum fsm_event ev);
+
+/* session.c */
+int daemon_session_init(struct daemon *d);
+void daemon_session_start(struct daemon *d, int bulk_fd, uint64_t epoch, bool full);
+void daemon_session_sync(struct daemon *d);
+bool daemon_session_can_resume(const struct daemon *d, uint64_t session);
+void daemon_session_pause(struct daemon *d, const char *reason);
+void daemon_session_pause_by_order(struct daemon *d, enum fsm_event ev, const char *reason);
+void daemon_session_pause_void(struct daemon *d, const char *reason);
+void daemon_session_dial(struct daemon *d);
+void daemon_session_resume(struct daemon *d);
+void daemon_session_drop(struct daemon *d, const char *reason);
+void daemon_session_lose_replica(struct daemon *d, const char *reason);
+void daemon_session_end(struct daemon *d);
+/* The peer is no more: nothing is looked for, what we know of it stays. */
+void daemon_session_cut(struct daemon *d);
+void daemon_pause_over(struct daemon *d);
+void daemon_ask_later(struct daemon *d, uint64_t us);
+
+/* alone.c */
+enum asks { ASKS, ASKS_CERTAIN, ASKS_FORCED, ASKS_FRESH };
+extern const struct arbiter_handlers daemon_arbiter_handlers;
+void daemon_ask(struct daemon *d, enum asks asks);
+void daemon_let_out(struct daemon *d);
+void daemon_mute(struct daemon *d);
+void daemon_share(struct daemon *d);
+void daemon_go_solo(struct daemon *d);
+void daemon_yield(struct daemon *d, const char *reason);
+void daemon_take_back(struct daemon *d);
+void daemon_become_solo(struct daemon *d);
 
 /* taps.c: opens them for QEMU, and completes the configuration by the MTUs that bridges ask for. */
 int daemon_taps_open(struct daemon *d, struct err *e);
@@ -77,13 +122,18 @@ void daemon_taps_close(struct daemon *d);
 int daemon_bypass_rules(const struct config *c, struct bypass *b, struct err *e);
 int daemon_packets_init(struct daemon *d, struct err *e);
 
-/* A session begins, with d->start_packet_fd; ends; nobody protects the guest; nobody does, and a
- * replica may have come to life: not a word until the peer is back; the guest may be heard no more.
- */
+/* A session begins, goes on, each with d->start_packet_fd; its connection ends. */
 void daemon_packets_attach(struct daemon *d);
+void daemon_packets_resume(struct daemon *d);
 void daemon_packets_detach(struct daemon *d);
+
+/* Nobody protects the guest, it is heard; the same within a session; not a word of it leaves, ARP neither;
+ * that is over; another one carries on, what it said is void. */
 void daemon_packets_pass(struct daemon *d);
-void daemon_packets_hold(struct daemon *d);
+void daemon_packets_speak(struct daemon *d);
+void daemon_packets_shut(struct daemon *d);
+void daemon_packets_unshut(struct daemon *d);
+void daemon_packets_forget(struct daemon *d);
 
 /* False: it may be heard yet, and the other host must not be told to speak (S3). */
 bool daemon_packets_silence(struct daemon *d);
@@ -99,6 +149,7 @@ bool daemon_runs_next(struct daemon *d);
 
 /* peer.c */
 extern const struct link_handlers daemon_link_handlers;
+int daemon_peer_init(struct daemon *d);
 int daemon_peer_send(struct daemon *d, enum wire_type type, const char *text);
 
 /* commands.c */

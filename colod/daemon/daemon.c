@@ -84,6 +84,8 @@ static int open_engine(struct daemon *d, struct err *e)
 		r = secondary_new(&d->secondary, &d->env, e);
 	if (!r)
 		r = link_new(&d->link, d->loop, d->config, d->proxy, &daemon_link_handlers, d, e);
+	if (!r)
+		r = arbiter_new(&d->arbiter, d->loop, d->config, &daemon_arbiter_handlers, d, e);
 	return r;
 }
 
@@ -103,11 +105,8 @@ static void on_qemu_ready(void *arg)
 	log_notice("qemu", "version=%s machine=%s accel=%s pid=%d tracking=%s", d->guest->version,
 		   d->guest->machine, d->guest->accel, (int)d->guest->pid,
 		   tracker_name(d->tracker));
-	if (d->role == ROLE_PRIMARY) {
-		daemon_packets_pass(d);
-		daemon_run_guest(d);
-		link_dial(d->link);
-	}
+	if (d->role == ROLE_PRIMARY)
+		daemon_ask(d, ASKS_FRESH); /* may it be heard, or does it live elsewhere? */
 	sd_notifyf(0, "READY=1\nSTATUS=%s", role_name(d->role));
 	if (d->term_pending)
 		daemon_event(d, FSM_EV_TERM, NULL);
@@ -180,7 +179,9 @@ static int set_up(struct daemon *d, struct err *e)
 	for (int i = 0; !r && i < DAEMON_SIGNALS; i++)
 		r = loop_add_signal(d->loop, &d->signals[i], signals[i], on_signal, d);
 	if (!r)
-		r = daemon_actions_init(d);
+		r = daemon_session_init(d);
+	if (!r)
+		r = daemon_peer_init(d);
 	if (r)
 		return err_errno(e, -r, "event loop");
 	r = tracker_probe(c->tracking, c->memory_page_bytes, &d->track_kind, e);
@@ -210,6 +211,7 @@ static void tear_down(struct daemon *d)
 	/* The engine's callbacks come before the engine goes. */
 	if (d->qemu)
 		qemu_hang_up(d->qemu);
+	arbiter_free(d->arbiter);
 	link_free(d->link);
 	/* Its thread goes on with the orders that are part of the engine until it has ended. */
 	proxy_free(d->proxy);
@@ -222,6 +224,8 @@ static void tear_down(struct daemon *d)
 	qemu_free(d->qemu);
 	daemon_taps_close(d);
 	loop_src_free(&d->start_timer);
+	loop_src_free(&d->recover_timer);
+	loop_src_free(&d->yield_timer);
 	for (int i = 0; i < DAEMON_SIGNALS; i++)
 		loop_src_free(&d->signals[i]);
 	loop_free(d->loop);

@@ -144,9 +144,13 @@ static void order_fd(struct daemon *d, enum proxy_op op, uint64_t epoch, int fd,
 
 void daemon_packets_attach(struct daemon *d)
 {
-	d->holding = false;
 	order_fd(d, d->role == ROLE_PRIMARY ? PROXY_ATTACH_PRIMARY : PROXY_ATTACH_SECONDARY,
 		 d->start_epoch, steal_fd(&d->start_packet_fd), NULL);
+}
+
+void daemon_packets_resume(struct daemon *d)
+{
+	order_fd(d, PROXY_RESUME, 0, steal_fd(&d->start_packet_fd), NULL);
 }
 
 void daemon_packets_detach(struct daemon *d)
@@ -157,14 +161,27 @@ void daemon_packets_detach(struct daemon *d)
 
 void daemon_packets_pass(struct daemon *d)
 {
-	d->holding = false;
 	order_fd(d, PROXY_PASS, 0, -1, NULL);
 }
 
-void daemon_packets_hold(struct daemon *d)
+void daemon_packets_speak(struct daemon *d)
 {
-	d->holding = true;
-	order_fd(d, PROXY_HOLD, 0, -1, NULL);
+	order_fd(d, PROXY_SPEAK, 0, -1, NULL);
+}
+
+void daemon_packets_shut(struct daemon *d)
+{
+	order_fd(d, PROXY_SHUT, 0, -1, NULL);
+}
+
+void daemon_packets_unshut(struct daemon *d)
+{
+	order_fd(d, PROXY_UNSHUT, 0, -1, NULL);
+}
+
+void daemon_packets_forget(struct daemon *d)
+{
+	order_fd(d, PROXY_SILENCE, 0, -1, NULL);
 }
 
 static void on_taken_over(struct proxy_call *c)

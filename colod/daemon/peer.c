@@ -36,12 +36,17 @@ static void nics_text(const struct config *c, char *buf, size_t size)
 	}
 }
 
-static void on_hello(void *arg, struct wire_hello *h)
+static void on_hello(void *arg, const struct wire_hello *caller, struct wire_hello *h)
 {
 	struct daemon *d = arg;
 	const struct guest *g = d->guest;
 
 	h->role = (uint8_t)d->role;
+	h->live = d->role == ROLE_PRIMARY && d->alone;
+	if (!caller)
+		h->resume = daemon_session_can_resume(d, d->session) ? d->session : 0;
+	else if (daemon_session_can_resume(d, caller->resume))
+		h->resume = caller->resume;
 	h->epoch = daemon_epoch(d);
 	h->ram_bytes = g->ram_bytes;
 	h->host_page_bytes = g->host_page_bytes;
@@ -102,36 +107,67 @@ static int check_alike(const struct wire_hello *a, const struct wire_hello *b, s
 	return 0;
 }
 
-static int on_accept(void *arg, const struct wire_hello *h, struct err *e)
+/* The caller's guest is heard, ours waits: ours is the one to give up. Not from within the link. */
+static void on_yield_timer(void *arg)
+{
+	daemon_event(arg, FSM_EV_PEER_LIVE, "the guest lives on the other host");
+}
+
+static int refuse_primary(struct daemon *d, const struct wire_hello *h, struct err *e)
+{
+	if (d->alone && h->live)
+		return err_set(e, EINVAL,
+			       "both hosts run the guest as primary: end one of them and start it "
+			       "with --secondary");
+	if (d->alone || !h->live) /* whose guest is heard goes on; else who was called */
+		return err_set(e, d->alone ? EEXIST : EBUSY,
+			       "the guest is this host's, in state %s", fsm_state_name(d->state));
+	loop_timer_arm(d->yield_timer, 0);
+	return err_set(e, EBUSY, "becoming secondary");
+}
+
+static int on_accept(void *arg, const struct wire_hello *h, bool again, struct err *e)
 {
 	struct daemon *d = arg;
 	struct wire_hello ours = {};
 
-	on_hello(d, &ours);
+	on_hello(d, h, &ours);
 	if (d->role == ROLE_PRIMARY && h->role == ROLE_PRIMARY)
-		return err_set(e, EINVAL,
-			       "both hosts run the guest as primary: end one of them and start it "
-			       "with --secondary");
+		return refuse_primary(d, h, e);
 	if (d->role == ROLE_PRIMARY || h->role != ROLE_PRIMARY)
 		return err_set(e, EINVAL, "only a primary calls, and only a secondary is called");
-	if (d->state != FSM_SETUP && d->state != FSM_COLO)
+	if (again && h->resume != ours.resume)
+		return err_set(e, EBUSY, "the session cannot go on any more");
+	if (d->state != FSM_SETUP && d->state != FSM_COLO && d->state != FSM_PAUSED &&
+	    d->state != FSM_ACTIVE_PAUSED)
 		return err_set(e, EBUSY, "busy in state %s", fsm_state_name(d->state));
+	if (d->by_order && !h->resume)
+		log_notice("link",
+			   "a primary without our session calls: the order to pause is over");
 	return check_alike(h, &ours, e);
+}
+
+static bool on_is_ours(void *arg, const struct wire_hello *h)
+{
+	struct daemon *d = arg;
+
+	return d->role == ROLE_SECONDARY && h->role == ROLE_PRIMARY && h->resume &&
+	       h->resume == d->session;
 }
 
 static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd, int packet_fd)
 {
 	struct daemon *d = arg;
+	bool resumes = daemon_session_can_resume(d, peer->resume);
 	struct wire_hello ours = {};
 	struct err e;
 
-	on_hello(d, &ours);
+	on_hello(d, NULL, &ours);
 	if (check_alike(peer, &ours, &e) || peer->role == d->role) {
 		log_warn("link", "peer %s refused: %s", link_peer_address(d->link), err_msg(&e));
 		close(bulk_fd);
 		close_fd(&packet_fd);
 		link_down(d->link);
-		daemon_event(d, FSM_EV_LINK_LOST, err_msg(&e));
 		if (d->role == ROLE_PRIMARY)
 			link_dial_later(d->link);
 		return;
@@ -141,8 +177,9 @@ static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd, int pac
 	d->start_fd = bulk_fd;
 	d->start_packet_fd = packet_fd;
 	d->start_epoch = peer->epoch;
+	d->start_session = peer->session;
 	log_info("link", "connected to %s", link_peer_address(d->link));
-	daemon_event(d, FSM_EV_PEER_UP, NULL);
+	daemon_event(d, resumes ? FSM_EV_PEER_RESUMES : FSM_EV_PEER_UP, NULL);
 }
 
 static void on_message(void *arg, const struct wire_msg *m)
@@ -158,6 +195,9 @@ static void on_message(void *arg, const struct wire_msg *m)
 		break;
 	case WIRE_STOP:
 		daemon_event(d, FSM_EV_PEER_STOPPED, m->text);
+		break;
+	case WIRE_PAUSE:
+		daemon_event(d, FSM_EV_PEER_PAUSES, m->text);
 		break;
 	case WIRE_SWITCH_REQUEST:
 		daemon_event(d, FSM_EV_PEER_ASKS_SWITCH, NULL);
@@ -175,14 +215,14 @@ static void on_lost(void *arg, const char *reason)
 	daemon_event(arg, FSM_EV_LINK_LOST, reason);
 }
 
-static void on_silent(void *arg)
+static void on_lives(void *arg, const char *why)
 {
-	struct daemon *d = arg;
-	char reason[80];
+	daemon_event(arg, FSM_EV_PEER_LIVE, why);
+}
 
-	snprintf(reason, sizeof(reason), "nothing heard from the peer for %u ms",
-		 d->config->peer_timeout_ms);
-	daemon_event(d, FSM_EV_PEER_SILENT, reason);
+int daemon_peer_init(struct daemon *d)
+{
+	return loop_add_timer(d->loop, &d->yield_timer, on_yield_timer, d);
 }
 
 static void on_note(void *arg, const char *text)
@@ -200,9 +240,10 @@ static void on_note(void *arg, const char *text)
 const struct link_handlers daemon_link_handlers = {
 	.hello = on_hello,
 	.accept = on_accept,
+	.is_ours = on_is_ours,
 	.up = on_up,
 	.message = on_message,
 	.lost = on_lost,
-	.silent = on_silent,
+	.lives = on_lives,
 	.note = on_note,
 };

@@ -19,13 +19,22 @@ static void caller_close(struct caller *cl)
 	link_close_data(cl->data_fd);
 }
 
-static void reject(struct caller *cl, const char *why)
+static void reject(struct caller *cl, const struct err *why)
 {
-	struct wire_msg m = {.type = WIRE_REJECT};
+	struct wire_msg m = {.type = WIRE_REJECT,
+			     .flags = why->code == EEXIST ? WIRE_REJECT_LIVE : 0};
 
-	snprintf(m.text, sizeof(m.text), "%s", why);
+	snprintf(m.text, sizeof(m.text), "%s", err_msg(why));
 	conn_send(&cl->conn, &m);
 	caller_close(cl);
+}
+
+static void reject_for(struct caller *cl, const char *why)
+{
+	struct err e;
+
+	err_set(&e, EPROTO, "%s", why);
+	reject(cl, &e);
 }
 
 static struct caller *welcomed_caller(struct link *k, uint64_t session)
@@ -44,19 +53,25 @@ static void on_control_hello(struct caller *cl, const struct wire_hello *h)
 	struct link *k = cl->link;
 	struct err e = {};
 
+	/* Only the peer knows the session: it has lost the link before we noticed. */
+	if (k->up && k->handlers->is_ours(k->arg, h)) {
+		link_take_down(k);
+		k->handlers->lost(k->arg, "the peer calls again");
+	}
 	if (k->up)
 		err_set(&e, EBUSY, "already connected to a peer");
 	else
-		k->handlers->accept(k->arg, h, &e);
+		k->handlers->accept(k->arg, h, false, &e);
 	if (e.code) {
 		link_note(k, "refused %s: %s", cl->address, err_msg(&e));
-		reject(cl, err_msg(&e));
+		reject(cl, &e);
 		return;
 	}
 	k->last_heard_us = clock_now_us();
 	cl->hello = *h;
 	cl->welcomed = true;
-	link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_CONTROL, h->session);
+	cl->hello.resume = link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_CONTROL,
+					  h->session, h);
 }
 
 /* Every connection is there, and none has brought a byte yet: they can be taken over. */
@@ -97,21 +112,21 @@ static void on_data_hello(struct caller *cl, const struct wire_hello *h)
 	int fd;
 
 	if (!control || k->up) {
-		reject(cl, "data connection without a control connection");
+		reject_for(cl, "data connection without a control connection");
 		return;
 	}
 	/* What we are may have changed since the first greeting. */
-	if (k->handlers->accept(k->arg, &control->hello, &e)) {
+	if (k->handlers->accept(k->arg, &control->hello, true, &e)) {
 		link_note(k, "refused %s: %s", control->address, err_msg(&e));
-		reject(cl, err_msg(&e));
+		reject(cl, &e);
 		caller_close(control);
 		return;
 	}
 	if (!data_is_due(k, control, h->channel)) {
-		reject(cl, "data connection out of order; is nic = set on one host only?");
+		reject_for(cl, "data connection out of order; is nic = set on one host only?");
 		return;
 	}
-	link_introduce(k, &cl->conn, WIRE_WELCOME, h->channel, h->session);
+	link_introduce(k, &cl->conn, WIRE_WELCOME, h->channel, h->session, &control->hello);
 	fd = conn_steal(&cl->conn);
 	if (fd < 0) {
 		link_note(k, "closed the connections of %s: it spoke before our answer",

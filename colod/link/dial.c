@@ -12,6 +12,8 @@
 #define PAUSE_MIN_US     (100 * USEC_PER_MSEC)
 #define PAUSE_MAX_US     (2 * USEC_PER_SEC)
 #define ATTEMPT_LIMIT_US (3 * USEC_PER_SEC)
+/* With several addresses one that is dead must not keep us long from those that are not. */
+#define ATTEMPT_SHORT_US (1 * USEC_PER_SEC)
 
 static void begin(struct link *k);
 
@@ -36,16 +38,24 @@ void dial_stop(struct link *k)
 /* The first refused attempts are the normal life of a host whose peer is not there yet: no note. */
 void dial_failed(struct link *k, const char *why)
 {
+	char address[sizeof(k->peers[0].text)];
 	bool talked = k->dial_stage == DIAL_HELLO_CONTROL || k->dial_stage == DIAL_HELLO_DATA;
 
 	if (k->dial_stage == DIAL_OFF)
 		return;
+	snprintf(address, sizeof(address), "%s", link_peer(k)->text);
 	clear_attempt(k);
 	k->dial_stage = DIAL_PAUSE;
-	k->dial_pause_us = MIN(MAX(k->dial_pause_us * 2, PAUSE_MIN_US), PAUSE_MAX_US);
-	loop_timer_arm(k->dial_timer, k->dial_pause_us);
+	k->peer_at = (k->peer_at + 1) % k->peer_count;
+	if (++k->peers_tried < k->peer_count) {
+		loop_timer_arm(k->dial_timer, 0);
+	} else {
+		k->peers_tried = 0;
+		k->dial_pause_us = MIN(MAX(k->dial_pause_us * 2, PAUSE_MIN_US), PAUSE_MAX_US);
+		loop_timer_arm(k->dial_timer, k->dial_pause_us);
+	}
 	if (talked)
-		link_note(k, "peer %s: %s", k->peer.text, why);
+		link_note(k, "peer %s: %s", address, why);
 }
 
 static void on_timer(void *arg)
@@ -67,7 +77,7 @@ static void introduce(struct link *k, struct conn *c, enum wire_channel channel)
 		dial_failed(k, err_msg(&e));
 		return;
 	}
-	link_introduce(k, c, WIRE_HELLO, channel, k->session);
+	link_introduce(k, c, WIRE_HELLO, channel, k->session, NULL);
 }
 
 static void on_connected(void *arg, int fd, uint32_t revents)
@@ -93,7 +103,7 @@ static void connect_stage(struct link *k, enum dial_stage stage)
 	int r;
 
 	k->dial_stage = stage;
-	k->dial_fd = tcp_connect(&k->peer);
+	k->dial_fd = tcp_connect(link_peer(k));
 	if (k->dial_fd < 0) {
 		r = steal_fd(&k->dial_fd);
 		dial_failed(k, strerror(-r));
@@ -107,7 +117,7 @@ static void begin(struct link *k)
 {
 	if (getrandom(&k->session, sizeof(k->session), 0) != sizeof(k->session))
 		k->session = clock_now_us();
-	loop_timer_arm(k->dial_timer, ATTEMPT_LIMIT_US);
+	loop_timer_arm(k->dial_timer, k->peer_count > 1 ? ATTEMPT_SHORT_US : ATTEMPT_LIMIT_US);
 	connect_stage(k, DIAL_CONNECT_CONTROL);
 }
 
@@ -131,6 +141,8 @@ void dial_message(struct link *k, const struct wire_msg *m)
 			 wire_type_name(m->type));
 	k->dial_pause_us = PAUSE_MAX_US;
 	dial_failed(k, why);
+	if (m->type == WIRE_REJECT && (m->flags & WIRE_REJECT_LIVE))
+		k->handlers->lives(k->arg, m->text);
 }
 
 static void on_data_message(struct conn *c, const struct wire_msg *m)
@@ -155,7 +167,7 @@ static void on_data_message(struct conn *c, const struct wire_msg *m)
 	}
 	loop_timer_disarm(k->dial_timer);
 	k->dial_pause_us = 0;
-	link_established(k, &k->peer_hello, k->dial_data_fd, k->peer.text);
+	link_established(k, &k->peer_hello, k->dial_data_fd, link_peer(k)->text);
 }
 
 static void on_data_closed(struct conn *c, const struct err *why)
@@ -179,10 +191,26 @@ void link_dial_later(struct link *k)
 	loop_timer_arm(k->dial_timer, k->dial_pause_us);
 }
 
+int link_add_address(struct link *k, const struct endpoint *ep, struct err *e)
+{
+	unsigned at = k->config->peer_count;
+	struct tcp_addr a;
+	int r = tcp_resolve_numeric(&a, ep, e);
+
+	if (r)
+		return r;
+	k->peers[at] = a;
+	k->peer_at = at;
+	k->peer_count = at + 1;
+	k->peers_tried = 0;
+	return 0;
+}
+
 void link_dial(struct link *k)
 {
 	if (k->up || k->dial_stage != DIAL_OFF)
 		return;
 	k->dial_pause_us = 0;
+	k->peers_tried = 0;
 	begin(k);
 }

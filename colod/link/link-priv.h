@@ -35,9 +35,10 @@ struct link {
 	enum wire_channel last_channel; /* the one that makes the link whole */
 	const struct link_handlers *handlers;
 	void *arg;
-	struct tcp_addr peer;
+	struct tcp_addr peers[CONFIG_MAX_PEERS + 1]; /* the last: see link_add_address() */
+	unsigned peer_count, peer_at, peers_tried;
 	int listen_fd;
-	struct loop_src *listen_src, *heartbeat, *silence, *callers_timer, *accept_timer;
+	struct loop_src *listen_src, *heartbeat, *callers_timer, *accept_timer;
 	struct conn control; /* of the established link, or being dialed */
 	bool up;
 	uint64_t last_heard_us;
@@ -56,6 +57,11 @@ struct link {
 	struct wire_hello peer_hello;
 };
 
+static inline struct tcp_addr *link_peer(struct link *k)
+{
+	return &k->peers[k->peer_at];
+}
+
 static inline uint64_t link_timeout_us(const struct link *k)
 {
 	return k->config->peer_timeout_ms * USEC_PER_MSEC;
@@ -63,8 +69,11 @@ static inline uint64_t link_timeout_us(const struct link *k)
 
 /* link.c */
 void link_note(struct link *k, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void link_introduce(struct link *k, struct conn *c, enum wire_type type, enum wire_channel channel,
-		    uint64_t session);
+/* @caller: whose greeting this answers, or NULL. Returns the session to be resumed that was said. */
+uint64_t link_introduce(struct link *k, struct conn *c, enum wire_type type,
+			enum wire_channel channel, uint64_t session,
+			const struct wire_hello *caller);
+void link_take_down(struct link *k);
 /* @data_fd: by channel, taken over. */
 void link_established(struct link *k, const struct wire_hello *peer,
 		      int data_fd[WIRE_CHANNEL_COUNT], const char *address);

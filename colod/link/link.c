@@ -26,15 +26,17 @@ void link_note(struct link *k, const char *fmt, ...)
 	k->handlers->note(k->arg, text);
 }
 
-void link_introduce(struct link *k, struct conn *c, enum wire_type type, enum wire_channel channel,
-		    uint64_t session)
+uint64_t link_introduce(struct link *k, struct conn *c, enum wire_type type,
+			enum wire_channel channel, uint64_t session,
+			const struct wire_hello *caller)
 {
 	struct wire_msg m = {.type = type};
 
-	k->handlers->hello(k->arg, &m.hello);
+	k->handlers->hello(k->arg, caller, &m.hello);
 	m.hello.channel = channel;
 	m.hello.session = session;
 	conn_send(c, &m);
+	return m.hello.resume;
 }
 
 static void arm_heartbeat(struct link *k)
@@ -58,13 +60,13 @@ void link_established(struct link *k, const struct wire_hello *peer,
 	k->control.last_heard_us = clock_now_us();
 	loop_io_events(k->control.src, EPOLLIN);
 	snprintf(k->peer_address, sizeof(k->peer_address), "%s", address);
-	loop_timer_disarm(k->silence);
+	k->peers_tried = 0;
 	arm_heartbeat(k);
 	tcp_set_blocking(bulk_fd);
 	k->handlers->up(k->arg, peer, bulk_fd, steal_fd(&data_fd[WIRE_CHANNEL_PACKET]));
 }
 
-static void take_down(struct link *k)
+void link_take_down(struct link *k)
 {
 	k->last_heard_us = MAX(k->last_heard_us, k->control.last_heard_us);
 	k->up = false;
@@ -90,7 +92,7 @@ void link_control_closed(struct conn *c, const struct err *why)
 		dial_failed(k, err_msg(why));
 		return;
 	}
-	take_down(k);
+	link_take_down(k);
 	k->handlers->lost(k->arg, err_msg(why));
 }
 
@@ -107,35 +109,19 @@ static void on_heartbeat(void *arg)
 {
 	struct link *k = arg;
 	struct wire_msg m = {.type = WIRE_HEARTBEAT};
+	char reason[80];
 
 	if (is_silent(k)) {
-		take_down(k);
-		k->handlers->silent(k->arg);
+		snprintf(reason, sizeof(reason), "nothing heard from the peer for %u ms",
+			 k->config->peer_timeout_ms);
+		link_take_down(k);
+		k->handlers->lost(k->arg, reason);
 		return;
 	}
 	if (!k->up)
 		return;
 	conn_send(&k->control, &m);
 	arm_heartbeat(k);
-}
-
-static void on_silence(void *arg)
-{
-	struct link *k = arg;
-
-	if (k->up)
-		return;
-	if (clock_now_us() - k->last_heard_us < link_timeout_us(k)) /* it has called meanwhile */
-		link_await_silence(k);
-	else
-		k->handlers->silent(k->arg);
-}
-
-void link_await_silence(struct link *k)
-{
-	uint64_t now = clock_now_us(), due = k->last_heard_us + link_timeout_us(k);
-
-	loop_timer_arm(k->silence, due > now ? due - now : 0);
 }
 
 void link_poll(struct link *k)
@@ -170,9 +156,8 @@ void link_flush(struct link *k, unsigned timeout_ms)
 
 void link_down(struct link *k)
 {
-	loop_timer_disarm(k->silence);
 	dial_stop(k);
-	take_down(k);
+	link_take_down(k);
 }
 
 enum link_state link_state(const struct link *k)
@@ -189,14 +174,14 @@ uint64_t link_last_heard_us(const struct link *k)
 
 const char *link_peer_address(const struct link *k)
 {
-	return k->up ? k->peer_address : k->peer.text;
+	return k->up ? k->peer_address : k->peers[k->peer_at].text;
 }
 
 int link_new(struct link **out, struct loop *l, const struct config *c, bool packets,
 	     const struct link_handlers *h, void *arg, struct err *e)
 {
 	struct link *k = calloc(1, sizeof(*k));
-	int r;
+	int r = 0;
 
 	if (!k)
 		return err_errno(e, ENOMEM, "link");
@@ -213,11 +198,11 @@ int link_new(struct link **out, struct loop *l, const struct config *c, bool pac
 		k->callers[i].conn.fd = -1;
 		memset(k->callers[i].data_fd, -1, sizeof(k->callers[i].data_fd));
 	}
-	r = tcp_resolve(&k->peer, &c->peer, false, "peer", e);
+	for (; !r && k->peer_count < c->peer_count; k->peer_count++)
+		r = tcp_resolve(&k->peers[k->peer_count], &c->peers[k->peer_count], false, "peer", e);
 	if (!r)
 		r = accept_init(k, e);
-	if (!r && (loop_add_timer(l, &k->heartbeat, on_heartbeat, k) ||
-		   loop_add_timer(l, &k->silence, on_silence, k) || dial_init(k)))
+	if (!r && (loop_add_timer(l, &k->heartbeat, on_heartbeat, k) || dial_init(k)))
 		r = err_errno(e, ENOMEM, "link");
 	if (r) {
 		link_free(k);
@@ -236,7 +221,6 @@ void link_free(struct link *k)
 		dial_stop(k);
 	accept_close(k);
 	loop_src_free(&k->heartbeat);
-	loop_src_free(&k->silence);
 	loop_src_free(&k->dial_timer);
 	free(k);
 }

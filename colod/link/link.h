@@ -18,37 +18,47 @@ enum link_state {
 
 /**
  * struct link_handlers - called from the loop
- * @hello:   fill in who we are, for the peer to check; session and channel are the link's business
+ * @hello:   fill in who we are, for the peer to check; session and channel are the link's business.
+ * @caller: to whom this is the answer, NULL when we call
  * @accept:  whether a caller that introduces itself as @h may connect now; a refusal's reason goes
- * to it and into our log. May not change the link.
+ * to it and into our log. May not change the link. @again: asked a second time, when its data
+ * connections come; @h->resume is what we answered then. -EEXIST: the guest lives here, which the caller
+ * is told as such
+ * @is_ours: a caller while the link is up: true when it goes on with the session of this link, which
+ * it has given up before we noticed that it broke
  * @up:      established; @bulk_fd is the bulk connection, blocking, @packet_fd the packet
- * connection, non-blocking, or -1; both are the callee's from here on
+ * connection, non-blocking, or -1; both are the callee's from here on; @peer->resume: what both agreed
  * @message: a control message
- * @lost:    broken, or ended by the other side; the link is LINK_DOWN
- * @silent:  nothing was heard for peer_timeout_ms: while up, or as long after @lost as was still
- * missing
+ * @lost:    broken, ended by the other side, or nothing was heard for peer_timeout_ms; the link is
+ * LINK_DOWN
+ * @lives:   the peer that we called refuses us, as the guest lives there; dialing goes on
  * @note:    something worth a line in the log that changes nothing (a caller that talked garbage, a
  * refusal)
  */
 struct link_handlers {
-	void (*hello)(void *arg, struct wire_hello *h);
-	int (*accept)(void *arg, const struct wire_hello *h, struct err *e);
+	void (*hello)(void *arg, const struct wire_hello *caller, struct wire_hello *h);
+	int (*accept)(void *arg, const struct wire_hello *h, bool again, struct err *e);
+	bool (*is_ours)(void *arg, const struct wire_hello *h);
 	void (*up)(void *arg, const struct wire_hello *peer, int bulk_fd, int packet_fd);
 	void (*message)(void *arg, const struct wire_msg *m);
 	void (*lost)(void *arg, const char *reason);
-	void (*silent)(void *arg);
+	void (*lives)(void *arg, const char *why);
 	void (*note)(void *arg, const char *text);
 };
 
-/** link_new() - listen on c->listen and resolve c->peer. @packets: a packet connection belongs to
+/** link_new() - listen on c->listen and resolve c->peers. @packets: a packet connection belongs to
  * the link. */
 int link_new(struct link **out, struct loop *l, const struct config *c, bool packets,
 	     const struct link_handlers *h, void *arg, struct err *e);
 void link_free(struct link *k);
 
-/** link_dial() - connect to the peer, with growing pauses between attempts, until it works or
- * link_down(). */
+/** link_dial() - connect to the peer, by each of its addresses in turn and with growing pauses between
+ * the rounds, until it works or link_down(). */
 void link_dial(struct link *k);
+
+/** link_add_address() - one more address of the peer, a numeric one, which is tried next; it takes the
+ * place of the one that was added before. */
+int link_add_address(struct link *k, const struct endpoint *ep, struct err *e);
 
 /** link_dial_later() - the same, after the pause that follows a refusal: what the peer and we tried
  * together failed, and would again. */
@@ -69,17 +79,14 @@ int link_send(struct link *k, const struct wire_msg *m);
  * end. */
 void link_flush(struct link *k, unsigned timeout_ms);
 
-/** link_await_silence() - after @lost: call @silent when peer_timeout_ms since the last word are
- * over. */
-void link_await_silence(struct link *k);
-
 enum link_state link_state(const struct link *k);
 
 /** link_last_heard_us() - clock_now_us() of the last byte from the peer; 0 when there never was
  * one. */
 uint64_t link_last_heard_us(const struct link *k);
 
-/** link_peer_address() - "10.0.0.2:9000" of the connected or configured peer. */
+/** link_peer_address() - "10.0.0.2:9000" of the connected peer, or the address that is or was tried
+ * last. */
 const char *link_peer_address(const struct link *k);
 
 #endif

@@ -12,11 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 
-int tcp_resolve(struct tcp_addr *a, const struct endpoint *ep, bool passive, const char *key,
-		struct err *e)
+/* How long sent data may stay without an answer, on a connection that is used alone: the heartbeats of
+ * another one do not vouch for it (TCP_USER_TIMEOUT of tcp(7)). */
+#define USER_TIMEOUT_MS 10000
+
+static int resolve(struct tcp_addr *a, const struct endpoint *ep, int flags, const char *key,
+		   struct err *e)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-				 .ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0)};
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
 	bool v6 = strchr(ep->host, ':');
 	struct addrinfo *res;
 	int r = getaddrinfo(ep->host, ep->port, &hints, &res);
@@ -31,13 +34,32 @@ int tcp_resolve(struct tcp_addr *a, const struct endpoint *ep, bool passive, con
 	return 0;
 }
 
+int tcp_resolve(struct tcp_addr *a, const struct endpoint *ep, bool passive, const char *key,
+		struct err *e)
+{
+	return resolve(a, ep, passive ? AI_PASSIVE : 0, key, e);
+}
+
+int tcp_resolve_numeric(struct tcp_addr *a, const struct endpoint *ep, struct err *e)
+{
+	return resolve(a, ep, AI_NUMERICHOST, "address", e);
+}
+
+static void set_up(int fd)
+{
+	int one = 1, limit_ms = USER_TIMEOUT_MS;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof(limit_ms));
+}
+
 static int tcp_socket(const struct tcp_addr *a)
 {
-	int one = 1, fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	set_up(fd);
 	return fd;
 }
 
@@ -81,12 +103,12 @@ int tcp_accept(int listen_fd, char *text, size_t size)
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
 	char host[64] = "?", port[8] = "?";
-	int one = 1, fd;
+	int fd;
 
 	fd = accept4(listen_fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	set_up(fd);
 	getnameinfo((struct sockaddr *)&sa, len, host, sizeof(host), port, sizeof(port),
 		    NI_NUMERICHOST | NI_NUMERICSERV);
 	snprintf(text, size, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);

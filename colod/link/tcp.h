@@ -19,6 +19,9 @@ struct tcp_addr {
 int tcp_resolve(struct tcp_addr *a, const struct endpoint *ep, bool passive, const char *key,
 		struct err *e);
 
+/** tcp_resolve_numeric() - asks nobody: at any time. */
+int tcp_resolve_numeric(struct tcp_addr *a, const struct endpoint *ep, struct err *e);
+
 /** tcp_listen() - listening socket or -errno. */
 int tcp_listen(const struct tcp_addr *a, struct err *e);
 

@@ -163,12 +163,14 @@ static inline void end_init(struct end *x, const char *name, uint16_t listen, ui
 			    uint32_t timeout_ms)
 {
 	*x = (struct end){
-		.bulk_fd = -1, .packet_fd = -1, .config = {.peer_timeout_ms = timeout_ms}};
+		.bulk_fd = -1,
+		.packet_fd = -1,
+		.config = {.peer_timeout_ms = timeout_ms, .peer_count = 1}};
 	snprintf(x->config.name, sizeof(x->config.name), "%s", name);
 	snprintf(x->config.listen.host, sizeof(x->config.listen.host), "%s", local_host());
-	snprintf(x->config.peer.host, sizeof(x->config.peer.host), "%s", local_host());
+	snprintf(x->config.peers[0].host, sizeof(x->config.peers[0].host), "%s", local_host());
 	snprintf(x->config.listen.port, sizeof(x->config.listen.port), "%u", listen);
-	snprintf(x->config.peer.port, sizeof(x->config.peer.port), "%u", peer);
+	snprintf(x->config.peers[0].port, sizeof(x->config.peers[0].port), "%u", peer);
 }
 
 static inline void end_open(struct end *x, struct loop *l)

@@ -50,7 +50,7 @@ static void required_keys_alone_give_the_documented_defaults(void **state)
 	assert_string_equal(c.name, "web");
 	assert_string_equal(c.listen.host, "10.0.0.1");
 	assert_string_equal(c.listen.port, "9000");
-	assert_string_equal(c.peer.host, "10.0.0.2");
+	assert_string_equal(c.peers[0].host, "10.0.0.2");
 	assert_string_equal(c.qemu, "qemu-system-x86_64");
 	assert_string_equal(c.qemu_args, "");
 	assert_int_equal(c.memory_bytes, GIB);
@@ -99,8 +99,8 @@ static void every_key_can_be_set(void **state)
 		      "nic = tap=t0 mac=52:54:00:00:00:01\nbypass = release proto 47\n");
 	assert_string_equal(c.name, "db-1");
 	assert_string_equal(c.listen.host, "::");
-	assert_string_equal(c.peer.host, "fe80::1%eth0");
-	assert_string_equal(c.peer.port, "65535");
+	assert_string_equal(c.peers[0].host, "fe80::1%eth0");
+	assert_string_equal(c.peers[0].port, "65535");
 	assert_string_equal(c.qemu, "/opt/qemu");
 	assert_string_equal(c.qemu_args, "-smp 2");
 	assert_int_equal(c.memory_bytes, 16384 * GIB);

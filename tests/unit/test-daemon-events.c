@@ -39,7 +39,8 @@ static int setup(void **state)
 	rig_open(&h->rig);
 	end_init(&names, "guest", free_port(), free_port(), 20000);
 	h->rig.config.listen = names.config.listen;
-	h->rig.config.peer = names.config.peer;
+	h->rig.config.peers[0] = names.config.peers[0];
+	h->rig.config.peer_count = 1;
 	h->rig.config.peer_timeout_ms = 20000;
 	d->loop = h->rig.loop;
 	d->config = &h->rig.config;

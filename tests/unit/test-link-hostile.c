@@ -392,7 +392,7 @@ static void a_stranger_at_the_peers_address_is_noted_and_left(void **state)
 	int listen = raw_listen(&port);
 
 	end_free(&r->a);
-	snprintf(r->a.config.peer.port, sizeof(r->a.config.peer.port), "%u", port);
+	snprintf(r->a.config.peers[0].port, sizeof(r->a.config.peers[0].port), "%u", port);
 	end_open(&r->a, r->loop);
 	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
 		struct wire_msg m = {.type = answers[i].type, .text = "go away"};
@@ -430,7 +430,7 @@ static void a_word_that_overtakes_the_last_welcome_is_heard(void **state)
 	int listen = raw_listen(&port);
 
 	end_free(&r->a);
-	snprintf(r->a.config.peer.port, sizeof(r->a.config.peer.port), "%u", port);
+	snprintf(r->a.config.peers[0].port, sizeof(r->a.config.peers[0].port), "%u", port);
 	end_open(&r->a, r->loop);
 	for (int i = 1; i <= 20; i++) {
 		int control, bulk;

@@ -76,7 +76,7 @@ static void a_dialed_link_is_up_on_both_sides(void **state)
 	assert_int_equal(p->b.peer.epoch, 42);
 	assert_int_equal(p->a.peer.session, p->b.peer.session);
 	assert_true(link_last_heard_us(p->a.link) > 0);
-	assert_non_null(strstr(link_peer_address(p->a.link), p->a.config.peer.port));
+	assert_non_null(strstr(link_peer_address(p->a.link), p->a.config.peers[0].port));
 	assert_non_null(strstr(link_peer_address(p->b.link), "127."));
 	assert_int_equal(p->a.notes + p->b.notes, 0);
 }
@@ -489,7 +489,7 @@ static void an_address_in_use_is_named(void **state)
 	assert_true(link_new(&k, p->loop, &p->b.config, false, end_handlers(), &p->b, &e) < 0);
 	assert_non_null(strstr(err_msg(&e), p->b.config.listen.port));
 	assert_non_null(strstr(err_msg(&e), "listen ="));
-	snprintf(p->b.config.peer.host, sizeof(p->b.config.peer.host), "256.0.0.1");
+	snprintf(p->b.config.peers[0].host, sizeof(p->b.config.peers[0].host), "256.0.0.1");
 	assert_true(link_new(&k, p->loop, &p->b.config, false, end_handlers(), &p->b, &e) < 0);
 	assert_non_null(strstr(err_msg(&e), "peer = 256.0.0.1"));
 	assert_null(k);

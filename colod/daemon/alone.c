@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Whose guest may be heard without the other host's word: what the arbiter is asked, and what follows. */
+#include "colod/daemon/daemon-priv.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#define ASK_AGAIN_US (2 * USEC_PER_SEC)
+
+/* ---- asking ---- */
+
+static const char *why(enum asks asks)
+{
+	switch (asks) {
+	case ASKS_CERTAIN:
+		return "dead";
+	case ASKS_FORCED:
+		return "forced";
+	case ASKS_FRESH:
+		return "start";
+	case ASKS:
+		break;
+	}
+	return "lost";
+}
+
+void daemon_ask(struct daemon *d, enum asks asks)
+{
+	struct arbiter_claim c = {.role = d->role, .session = d->session, .reason = why(asks)};
+
+	/* Who holds nothing whole cannot come to life; and where nobody decides, the operator may
+	 * have done so beforehand. */
+	if (d->role == ROLE_PRIMARY && d->state != FSM_GIVEN)
+		c.certain = !primary_peer_may_hold(d->primary) ||
+			    (d->config->solo_allowed && d->config->arbiter == ARBITER_NONE);
+	c.certain |= asks == ASKS_CERTAIN;
+	c.force = asks == ASKS_FORCED;
+	c.fresh = asks == ASKS_FRESH;
+	/* ARP and the like have gone on until here: the other side may live from now on (S3). */
+	if (d->role == ROLE_PRIMARY && d->state == FSM_PAUSED && asks == ASKS && !c.certain)
+		daemon_packets_shut(d);
+	arbiter_claim(d->arbiter, &c);
+}
+
+static void note_answer(struct daemon *d, const char *text)
+{
+	bool news = strcmp(d->arbiter_says, text) != 0;
+
+	snprintf(d->arbiter_says, sizeof(d->arbiter_says), "%s", text);
+	if (news && text[0])
+		log_warn("arbiter", "%s", text);
+}
+
+static void on_won(void *arg)
+{
+	struct daemon *d = arg;
+
+	note_answer(d, "");
+	daemon_event(d, FSM_EV_WON, NULL);
+}
+
+static void on_lost(void *arg, const char *reason)
+{
+	struct daemon *d = arg;
+
+	note_answer(d, reason);
+	daemon_event(d, FSM_EV_LOST, reason);
+}
+
+static void on_hold(void *arg, const char *reason)
+{
+	struct daemon *d = arg;
+
+	note_answer(d, reason);
+	daemon_event(d, FSM_EV_HOLD, reason);
+}
+
+/* Nobody has said yes: this side stays as it is, and lets nothing out. */
+static void on_unknown(void *arg, const char *reason)
+{
+	struct daemon *d = arg;
+
+	note_answer(d, reason);
+	daemon_answer_switch(d, -EAGAIN, reason);
+	daemon_ask_later(d, ASK_AGAIN_US);
+}
+
+const struct arbiter_handlers daemon_arbiter_handlers = {
+	.won = on_won, .lost = on_lost, .hold = on_hold, .unknown = on_unknown};
+
+/* ---- what follows ---- */
+
+void daemon_let_out(struct daemon *d)
+{
+	bool shut = d->muted || d->state == FSM_ACTIVE;
+
+	d->alone = true;
+	d->muted = false;
+	loop_timer_disarm(d->recover_timer);
+	daemon_answer_switch(d, 0, NULL);
+	if (d->state == FSM_FAILOVER)
+		return;
+	if (!d->started) {
+		d->started = true;
+		daemon_packets_pass(d);
+		daemon_run_guest(d);
+		link_dial(d->link);
+	} else if (d->state == FSM_ACTIVE && shut) {
+		daemon_packets_speak(d);
+	} else {
+		daemon_packets_pass(d);
+	}
+}
+
+void daemon_mute(struct daemon *d)
+{
+	d->alone = false;
+	d->muted = true;
+	if (d->state == FSM_FAILOVER)
+		return; /* it is not heard yet */
+	daemon_packets_shut(d);
+	log_warn("packets", "the guest's output is held: %s", d->arbiter_says);
+}
+
+/* From here on the other side may go on without us, so nothing leaves without its word. */
+void daemon_share(struct daemon *d)
+{
+	if (d->muted)
+		daemon_packets_unshut(d);
+	d->alone = d->muted = false;
+	arbiter_share(d->arbiter, d->session);
+	daemon_pause_over(d);
+	note_answer(d, "");
+}
+
+void daemon_go_solo(struct daemon *d)
+{
+	primary_stop(d->primary);
+	primary_set_peer_holds(d->primary, false);
+	d->session = 0;
+	d->alone = true;
+	d->muted = false;
+	daemon_pause_over(d);
+	daemon_packets_pass(d);
+	daemon_answer_switch(d, 0, NULL);
+	link_dial(d->link);
+	daemon_redeliver_term(d);
+}
+
+static void on_stopped(void *arg, const struct qmp_reply *r)
+{
+	struct daemon *d = arg;
+
+	if (r->status && !d->ending)
+		log_err("guest", "QEMU could not stop the guest: %s", r->desc);
+}
+
+/*
+ * The guest lives on the other host, which went on from its checkpoint: what ours did since then nobody
+ * has seen.
+ */
+void daemon_yield(struct daemon *d, const char *reason)
+{
+	struct qmp_cmd stop = {.name = "stop", .fd = -1, .fn = on_stopped, .arg = d};
+
+	log_warn("failover", "this host's guest is given up: %s", reason);
+	daemon_packets_forget(d);
+	daemon_session_end(d);
+	arbiter_drop(d->arbiter);
+	if (d->started)
+		qmp_loop_send(d->guest->qmp, &stop);
+	d->role = ROLE_SECONDARY;
+	d->started = true; /* by the one that lives */
+	d->session = 0;
+	d->alone = d->muted = d->guest_runs = false;
+	primary_set_peer_holds(d->primary, false);
+	daemon_pause_over(d);
+	daemon_answer_switch(d, -ECANCELED, reason);
+	sd_notifyf(0, "STATUS=%s", role_name(d->role));
+	daemon_redeliver_term(d);
+}
+
+/* ---- a guest that was given away ---- */
+
+void daemon_take_back(struct daemon *d)
+{
+	primary_stop(d->primary);
+	log_notice("failover", "the other host did not take the guest: it goes on here");
+	daemon_packets_pass(d);
+	if (!d->alone && d->state == FSM_ACTIVE)
+		daemon_packets_shut(d);
+	daemon_run_guest(d);
+}
+
+void daemon_become_solo(struct daemon *d)
+{
+	bool muted = d->muted;
+
+	d->epoch = daemon_epoch(d);
+	d->role = ROLE_PRIMARY;
+	primary_set_peer_holds(d->primary, false); /* from another life as primary */
+	d->guest_runs = d->started = true;
+	d->session = 0;
+	d->alone = !muted;
+	daemon_pause_over(d);
+	daemon_answer_switch(d, 0, NULL);
+	log_notice("failover", "the guest runs here from checkpoint epoch=%llu",
+		   (unsigned long long)d->epoch);
+	if (muted) {
+		daemon_packets_shut(d);
+		daemon_ask(d, ASKS);
+	}
+	link_dial(d->link);
+	daemon_redeliver_term(d);
+}

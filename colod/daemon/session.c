@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Sessions of replication: begun, paused while the link is broken, resumed, ended. */
+#include "colod/daemon/daemon-priv.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LAST_WORDS_MS  200
+#define START_RETRY_US (2 * USEC_PER_MSEC)
+
+/* ---- begin ---- */
+
+static void try_start(void *arg)
+{
+	struct daemon *d = arg;
+	bool idle = primary_is_idle(d->primary) && secondary_is_idle(d->secondary);
+
+	if (d->start_fd < 0)
+		return;
+	if (!idle) {
+		loop_timer_arm(d->start_timer, START_RETRY_US);
+		return;
+	}
+	daemon_packets_attach(d);
+	if (d->role == ROLE_PRIMARY)
+		primary_start(d->primary, steal_fd(&d->start_fd), d->start_epoch, d->start_full);
+	else
+		secondary_start(d->secondary, steal_fd(&d->start_fd), d->start_epoch,
+				d->start_full);
+	/* After a switch-over the new primary was gone before we were ready to follow it. */
+	if (d->state == FSM_FAILOVER)
+		secondary_go_live(d->secondary);
+	if (d->has_early) {
+		d->has_early = false;
+		daemon_engine_message(d, &d->early);
+	}
+}
+
+/*
+ * The peer may be ready before our engine is out of the session before. It says one thing only then,
+ * READY or FAILED, and waits; FAILED may follow READY.
+ */
+void daemon_engine_message(struct daemon *d, const struct wire_msg *m)
+{
+	if (d->start_fd >= 0) {
+		d->early = *m;
+		d->has_early = true;
+	} else if (d->role == ROLE_PRIMARY) {
+		primary_message(d->primary, m);
+	} else {
+		secondary_message(d->secondary, m);
+	}
+}
+
+void daemon_session_start(struct daemon *d, int bulk_fd, uint64_t epoch, bool full)
+{
+	close_fd(&d->start_fd);
+	d->start_fd = bulk_fd;
+	d->start_epoch = epoch;
+	d->start_full = full;
+	d->has_early = false;
+	daemon_pause_over(d);
+	try_start(d);
+}
+
+void daemon_session_sync(struct daemon *d)
+{
+	int fd = steal_fd(&d->start_fd);
+
+	d->session = d->start_session;
+	if (d->role == ROLE_SECONDARY) {
+		arbiter_drop(d->arbiter);
+		secondary_stop(d->secondary); /* an earlier replica is void from here on */
+		daemon_answer_switch(d, -ECANCELED, "the primary has begun a new full copy");
+	} else {
+		primary_stop(d->primary);
+		primary_set_peer_holds(d->primary, false);
+		d->start_epoch = daemon_epoch(d);
+		/* What the peer held it has just given up. */
+		if (!d->alone)
+			daemon_ask(d, ASKS_CERTAIN);
+	}
+	daemon_session_start(d, fd, d->start_epoch, true);
+}
+
+/* ---- pause ---- */
+
+bool daemon_session_can_resume(const struct daemon *d, uint64_t session)
+{
+	if (!session || session != d->session || d->start_fd >= 0)
+		return false;
+	if (d->role == ROLE_PRIMARY)
+		return d->state == FSM_PAUSED && primary_can_resume(d->primary);
+	return (d->state == FSM_PAUSED || d->state == FSM_ACTIVE_PAUSED) &&
+	       secondary_can_resume(d->secondary);
+}
+
+static void suspend(struct daemon *d)
+{
+	/* One that has not begun yet has nothing to go on with. */
+	if (d->start_fd >= 0)
+		d->session = 0;
+	close_fd(&d->start_fd);
+	if (d->role == ROLE_PRIMARY)
+		primary_suspend(d->primary);
+	else
+		secondary_suspend(d->secondary);
+	daemon_packets_detach(d);
+	link_down(d->link);
+}
+
+/*
+ * The primary has let nothing out since it knew, but for what needs no word of ours, ARP above all;
+ * it shuts that off when its time is over. A secondary that noticed the loss earlier, by a heartbeat,
+ * must not be faster than that (S3).
+ */
+static uint64_t recover_us(const struct daemon *d)
+{
+	uint64_t us = d->config->recover_timeout_ms * USEC_PER_MSEC;
+
+	if (d->role == ROLE_SECONDARY)
+		us += d->config->peer_timeout_ms * USEC_PER_MSEC / 5;
+	return us;
+}
+
+static void arm_recover(struct daemon *d)
+{
+	uint64_t now = clock_now_us(), due;
+
+	if (d->by_order)
+		return;
+	due = d->paused_at_us + recover_us(d);
+	loop_timer_arm(d->recover_timer, due > now ? due - now : 0);
+}
+
+static void on_recover_timeout(void *arg)
+{
+	struct daemon *d = arg;
+	char reason[80];
+
+	snprintf(reason, sizeof(reason), "the link has been down for %llu ms",
+		 (unsigned long long)((clock_now_us() - d->paused_at_us) / USEC_PER_MSEC));
+	daemon_event(d, FSM_EV_RECOVER_TIMEOUT, d->paused_at_us ? reason : NULL);
+}
+
+void daemon_ask_later(struct daemon *d, uint64_t us)
+{
+	if (!d->by_order)
+		loop_timer_arm(d->recover_timer, us);
+}
+
+void daemon_pause_over(struct daemon *d)
+{
+	d->paused_at_us = 0;
+	d->by_order = false;
+	loop_timer_disarm(d->recover_timer);
+}
+
+/* What the guest says is released by a session's word or the arbiter's; the first we have lost. */
+static void begin_pause(struct daemon *d, const char *reason)
+{
+	if (d->role == ROLE_PRIMARY && primary_peer_may_hold(d->primary))
+		d->alone = false;
+	if (!d->paused_at_us)
+		d->paused_at_us = clock_now_us();
+	daemon_answer_switch(d, -ENOTCONN, reason);
+	arm_recover(d);
+}
+
+/* At once, before a replica takes us for dead. Without one, what fails every time must not spin. */
+static void look_for_peer(struct daemon *d, bool failed)
+{
+	if (d->role != ROLE_PRIMARY || d->by_order || d->ending)
+		return;
+	if (failed && !primary_peer_may_hold(d->primary))
+		link_dial_later(d->link);
+	else
+		link_dial(d->link);
+}
+
+void daemon_session_pause(struct daemon *d, const char *reason)
+{
+	suspend(d);
+	begin_pause(d, reason);
+	look_for_peer(d, d->state == FSM_ACTIVE || d->state == FSM_ACTIVE_PAUSED);
+	daemon_redeliver_term(d);
+}
+
+void daemon_session_pause_by_order(struct daemon *d, enum fsm_event ev, const char *reason)
+{
+	if (ev == FSM_EV_OP_PAUSE) {
+		daemon_peer_send(d, WIRE_PAUSE, "by order of the operator");
+		link_flush(d->link, LAST_WORDS_MS);
+	}
+	suspend(d);
+	d->by_order = true;
+	arbiter_drop(d->arbiter);
+	loop_timer_disarm(d->recover_timer);
+	begin_pause(d, reason);
+	log_notice("link", "replication is paused by order; colo-ctl recover on the primary ends it");
+}
+
+/* Ending the session sets a guest running that stands still for a checkpoint. */
+static void end_session(struct daemon *d)
+{
+	close_fd(&d->start_fd);
+	primary_stop(d->primary);
+	secondary_stop(d->secondary);
+	daemon_packets_detach(d);
+	link_down(d->link);
+}
+
+void daemon_session_pause_void(struct daemon *d, const char *reason)
+{
+	end_session(d);
+	begin_pause(d, reason);
+	look_for_peer(d, true);
+	daemon_redeliver_term(d);
+}
+
+void daemon_session_dial(struct daemon *d)
+{
+	d->by_order = false;
+	d->paused_at_us = clock_now_us();
+	arm_recover(d);
+	link_down(d->link); /* a dialing that has come far in its pauses */
+	link_dial(d->link);
+}
+
+/* ---- go on ---- */
+
+void daemon_session_resume(struct daemon *d)
+{
+	int fd = steal_fd(&d->start_fd);
+
+	d->by_order = false;
+	loop_timer_disarm(d->recover_timer);
+	arbiter_drop(d->arbiter);
+	daemon_packets_resume(d);
+	if (d->role == ROLE_PRIMARY)
+		primary_resume(d->primary, fd);
+	else
+		secondary_resume(d->secondary, fd);
+}
+
+/* ---- end ---- */
+
+void daemon_session_drop(struct daemon *d, const char *reason)
+{
+	end_session(d);
+	d->session = 0;
+	daemon_pause_over(d);
+	primary_set_peer_holds(d->primary, false);
+	if (!d->muted)
+		daemon_packets_pass(d);
+	daemon_answer_switch(d, -ENOTCONN, reason);
+	look_for_peer(d, true);
+	daemon_redeliver_term(d);
+}
+
+void daemon_session_lose_replica(struct daemon *d, const char *reason)
+{
+	end_session(d);
+	arbiter_drop(d->arbiter);
+	d->session = 0;
+	daemon_pause_over(d);
+	daemon_answer_switch(d, -ENOTCONN, reason);
+}
+
+void daemon_session_end(struct daemon *d)
+{
+	end_session(d);
+}
+
+/* The secondary keeps its replica, the primary what it knows; only the link and its sessions end. */
+void daemon_session_cut(struct daemon *d)
+{
+	if (d->role == ROLE_PRIMARY)
+		end_session(d);
+	else
+		suspend(d);
+	if (!d->paused_at_us)
+		d->paused_at_us = clock_now_us();
+	d->by_order = false;
+	loop_timer_disarm(d->recover_timer);
+}
+
+int daemon_session_init(struct daemon *d)
+{
+	int r = loop_add_timer(d->loop, &d->start_timer, try_start, d);
+
+	return r ? r : loop_add_timer(d->loop, &d->recover_timer, on_recover_timeout, d);
+}
