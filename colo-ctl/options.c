@@ -29,6 +29,9 @@ const char ctl_usage[] =
 	"                           the last differences in the two guests' output; --pcap: write\n"
 	"                           their packets to FILE\n"
 	"  flows [-n N]             connections of the guest that are compared\n"
+	"  pause                    stop replicating until recover; the guest's output is held\n"
+	"  recover [--address HOST:PORT]\n"
+	"                           look for the secondary again, at this address first\n"
 	"  stop                     end the protected guest on both hosts\n"
 	"\n"
 	"  --socket PATH            control socket of the daemon\n"
@@ -48,6 +51,7 @@ enum {
 	OPT_INTERVAL,
 	OPT_COUNT,
 	OPT_PCAP,
+	OPT_ADDRESS,
 	OPT_VERSION,
 	OPT_HELP,
 };
@@ -61,6 +65,7 @@ static const struct option long_options[] = {
 	{"interval", required_argument, NULL, OPT_INTERVAL},
 	{"count", required_argument, NULL, OPT_COUNT},
 	{"pcap", required_argument, NULL, OPT_PCAP},
+	{"address", required_argument, NULL, OPT_ADDRESS},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, OPT_HELP},
 	{},
@@ -81,6 +86,8 @@ static const struct command {
 	{"verify", CTL_VERIFY, 0, ""},
 	{"mismatches", CTL_MISMATCHES, 0, ""},
 	{"flows", CTL_FLOWS, 0, ""},
+	{"pause", CTL_PAUSE, 0, ""},
+	{"recover", CTL_RECOVER, 0, ""},
 	{"stop", CTL_STOP, 0, ""},
 };
 
@@ -99,7 +106,7 @@ static int parse_number(const char *what, const char *text, uint64_t min, uint64
 
 /* Options that only make sense with some commands, as given. */
 struct seen {
-	bool force, interval, count, pcap;
+	bool force, interval, count, pcap, address;
 };
 
 static int apply_option(struct ctl_options *o, struct seen *seen, int opt, struct err *e)
@@ -137,6 +144,10 @@ static int apply_option(struct ctl_options *o, struct seen *seen, int opt, struc
 	case OPT_PCAP:
 		o->pcap = optarg;
 		seen->pcap = true;
+		break;
+	case OPT_ADDRESS:
+		o->address = optarg;
+		seen->address = true;
 		break;
 	case OPT_VERSION:
 		o->cmd = CTL_VERSION;
@@ -190,6 +201,8 @@ static int check_together(const struct ctl_options *o, const struct seen *seen, 
 		return err_set(e, EINVAL, "--interval goes with watch only");
 	if (seen->count && o->cmd != CTL_WATCH && o->cmd != CTL_MISMATCHES && o->cmd != CTL_FLOWS)
 		return err_set(e, EINVAL, "--count goes with watch, mismatches and flows only");
+	if (seen->address && o->cmd != CTL_RECOVER)
+		return err_set(e, EINVAL, "--address goes with recover only");
 	if (seen->pcap && !o->pcap[0])
 		return err_set(e, EINVAL, "--pcap takes the name of a file");
 	if (seen->pcap && o->cmd != CTL_MISMATCHES)
@@ -256,6 +269,10 @@ struct json_object *ctl_request(const struct ctl_options *o)
 	case CTL_SET:
 		json_object_object_add(rq, "key", json_object_new_string(o->args[0]));
 		json_object_object_add(rq, "value", json_object_new_string(o->args[1]));
+		break;
+	case CTL_RECOVER:
+		if (o->address)
+			json_object_object_add(rq, "address", json_object_new_string(o->address));
 		break;
 	case CTL_MISMATCHES:
 		if (o->pcap)

@@ -29,6 +29,8 @@ enum ctl_cmd {
 	CTL_STOP,
 	CTL_MISMATCHES,
 	CTL_FLOWS,
+	CTL_PAUSE,
+	CTL_RECOVER,
 	CTL_HELP,    /* --help */
 	CTL_VERSION, /* --version */
 };
@@ -41,6 +43,7 @@ struct ctl_options {
 	uint32_t timeout_ms;
 	uint32_t interval_ms; /* watch */
 	uint64_t count;       /* watch: samples; mismatches, flows: entries; 0: all there are */
+	const char *address;  /* recover: of the peer, or NULL */
 	const char *pcap;     /* mismatches: capture file to write, or NULL */
 	bool json, force;
 	const char *args[2]; /* mode: MODE; set: KEY, VALUE */

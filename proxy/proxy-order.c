@@ -183,6 +183,11 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 	case PROXY_LOADED:
 		replica_side_loaded(p, c->epoch, c->runs);
 		break;
+	case PROXY_RESUME:
+	case PROXY_SHUT:
+	case PROXY_UNSHUT:
+	case PROXY_SPEAK:
+		break;
 	case PROXY_TAKE_OVER:
 		replica_side_take_over(p, c->epoch, c->planned);
 		break;

@@ -86,6 +86,11 @@ enum proxy_op {
 	PROXY_COMMITTED, /* secondary: @epoch is committed here */
 	PROXY_LOADED, /* secondary: the guest stands at @epoch; @runs: it is set running when this
 			 is done */
+	PROXY_RESUME,
+	PROXY_SHUT,
+	PROXY_UNSHUT, /* undoes PROXY_SHUT, and nothing else */
+	PROXY_SPEAK,  /* primary, in a session whose peer holds nothing yet: as PROXY_PASS, but the
+			 session goes on */
 	PROXY_TAKE_OVER, /* secondary: the guest is set running here when this is done; @runs: it
 			    does already.
 			    @planned: the old primary has said its last word on the packet

@@ -188,7 +188,7 @@ static int env_inherit(char ***env, size_t *n)
 
 static int build_env(char ***env, const struct config *c, const struct arbiter_claim *claim)
 {
-	const struct endpoint *peer = &c->peer;
+	const struct endpoint *peer = &c->peers[0];
 	bool v6 = strchr(peer->host, ':');
 	char address[sizeof(*peer) + 4];
 	size_t n = 0;

@@ -172,7 +172,9 @@ static void hand_over(struct primary *p)
 	ckpt_standing(p->env, STANDING_YIELDED);
 	ckpt_send(p->env, WIRE_HANDOVER, p->epoch, 0);
 	p->holding = false; /* from here on the guest is the peer's (S3) */
-	ckpt_event(p->env, FSM_EV_HANDED_OVER, NULL);
+	p->given = true;
+	primary_arm_stall(p);
+	ckpt_event(p->env, FSM_EV_GIVEN, NULL);
 }
 
 void primary_maybe_complete(struct primary *p)
@@ -182,7 +184,7 @@ void primary_maybe_complete(struct primary *p)
 
 	if (p->phase != PRIMARY_SEND && p->phase != PRIMARY_AWAIT)
 		return;
-	if (!p->sent || !p->received || !p->resumed)
+	if (!p->sent || !p->received || !p->resumed || p->given)
 		return;
 	if (!p->committed)
 		account_commit(p);

@@ -100,7 +100,7 @@ void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full)
 	p->epoch = p->loaded = epoch;
 	p->synced = p->announced = !full;
 	p->late_rounds = 0;
-	p->outbox_done = false;
+	p->outbox_done = p->given = false;
 	p->flags = 0;
 	p->failures_in_a_row = 0;
 	p->not_before_us = p->waiting_since_us = 0;
@@ -306,8 +306,12 @@ void primary_message(struct primary *p, const struct wire_msg *m)
 	case WIRE_LOADED:
 		on_loaded(p, m->epoch);
 		break;
+	case WIRE_TAKEN:
+		if (p->given && m->epoch == p->epoch)
+			ckpt_event(p->env, FSM_EV_HANDED_OVER, NULL);
+		break;
 	case WIRE_FAILED:
-		ckpt_event(p->env, FSM_EV_SYNC_FAILED, "the secondary cannot go on: %s", m->text);
+		ckpt_event(p->env, FSM_EV_PEER_FAILED, "the secondary cannot go on: %s", m->text);
 		break;
 	default:
 		break;

@@ -3,6 +3,7 @@
 #include "colod/control/control-parse.h"
 
 #include "base/cleanup.h"
+#include "colod/core/config-value.h"
 
 #include <errno.h>
 #include <string.h>
@@ -159,6 +160,21 @@ int control_parse_mismatches(struct json_object *args, uint32_t max, struct cont
 int control_parse_flows(struct json_object *args, uint32_t *count, struct err *e)
 {
 	return control_parse_count(args, CONTROL_FLOWS_MAX, count, e);
+}
+
+int control_parse_recover(struct json_object *args, struct endpoint *address, bool *given,
+			  struct err *e)
+{
+	struct json_object *v;
+	int r;
+
+	*given = json_object_object_get_ex(args, "address", &v);
+	if (!*given)
+		return 0;
+	if (!json_object_is_type(v, json_type_string))
+		return err_set(e, EINVAL, "\"address\" is no text");
+	r = value_endpoint(NULL, address, json_object_get_string(v), e);
+	return r ? err_prefix(e, "address %.80s", json_object_get_string(v)) : 0;
 }
 
 static bool is_tail(unsigned char c, unsigned char min, unsigned char max)

@@ -4,6 +4,7 @@
 #define CONTROL_PARSE_H
 
 #include "base/err.h"
+#include "colod/core/config.h"
 
 #include <json-c/json.h>
 #include <stdbool.h>
@@ -73,6 +74,11 @@ struct control_mismatches {
 
 int control_parse_mismatches(struct json_object *args, uint32_t max, struct control_mismatches *out,
 			     struct err *e);
+
+/** control_parse_recover() - the optional member "address" of the request "recover": HOST:PORT. @given:
+ * there is one. */
+int control_parse_recover(struct json_object *args, struct endpoint *address, bool *given,
+			  struct err *e);
 
 /** CONTROL_FLOWS_MAX - of the request "flows": an answer that a client takes (16 MB), and that is
  * made within milliseconds. */

@@ -13,24 +13,13 @@
 
 /* ---- asking ---- */
 
-static const char *why(enum asks asks)
-{
-	switch (asks) {
-	case ASKS_CERTAIN:
-		return "dead";
-	case ASKS_FORCED:
-		return "forced";
-	case ASKS_FRESH:
-		return "start";
-	case ASKS:
-		break;
-	}
-	return "lost";
-}
-
 void daemon_ask(struct daemon *d, enum asks asks)
 {
-	struct arbiter_claim c = {.role = d->role, .session = d->session, .reason = why(asks)};
+	struct arbiter_claim c = {.session = d->session,
+				  .primary = d->role == ROLE_PRIMARY,
+				  .force = asks == ASKS_FORCED,
+				  .fresh = asks == ASKS_FRESH,
+				  .reason = asks == ASKS_FRESH ? ARBITER_START : ARBITER_LOST};
 
 	/* Who holds nothing whole cannot come to life; and where nobody decides, the operator may
 	 * have done so beforehand. */
@@ -38,8 +27,6 @@ void daemon_ask(struct daemon *d, enum asks asks)
 		c.certain = !primary_peer_may_hold(d->primary) ||
 			    (d->config->solo_allowed && d->config->arbiter == ARBITER_NONE);
 	c.certain |= asks == ASKS_CERTAIN;
-	c.force = asks == ASKS_FORCED;
-	c.fresh = asks == ASKS_FRESH;
 	/* ARP and the like have gone on until here: the other side may live from now on (S3). */
 	if (d->role == ROLE_PRIMARY && d->state == FSM_PAUSED && asks == ASKS && !c.certain)
 		daemon_packets_shut(d);

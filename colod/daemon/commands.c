@@ -217,7 +217,8 @@ static void cmd_mismatches(struct daemon *d, struct control_request *rq, struct 
 }
 
 /* Orders that the failover table refuses, or carries out at once. */
-static void order(struct daemon *d, struct control_request *rq, enum fsm_event ev, const char *reason)
+static void order(struct daemon *d, struct control_request *rq, enum fsm_event ev,
+		  const char *reason)
 {
 	if (fsm_step(d->role, d->state, ev).action == FSM_REFUSE) {
 		control_fail(rq, "%s", daemon_refusal(d, ev));

@@ -46,7 +46,7 @@ struct daemon {
 	/* Who may be heard. @alone: the arbiter said that this host's guest may be, without the peer's
 	 * word, and nobody else has a whole checkpoint of it; @muted: it said so, and takes it back. */
 	bool alone, muted;
-	bool started;     /* the guest was set running, here or where it came from */
+	bool started;                   /* the guest was set running, here or where it came from */
 	char arbiter_says[ERR_MSG_MAX]; /* why nothing was decided, or how; "": nothing to say */
 
 	/* A session whose link is broken. */

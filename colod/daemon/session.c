@@ -200,7 +200,8 @@ void daemon_session_pause_by_order(struct daemon *d, enum fsm_event ev, const ch
 	arbiter_drop(d->arbiter);
 	loop_timer_disarm(d->recover_timer);
 	begin_pause(d, reason);
-	log_notice("link", "replication is paused by order; colo-ctl recover on the primary ends it");
+	log_notice("link",
+		   "replication is paused by order; colo-ctl recover on the primary ends it");
 }
 
 /* Ending the session sets a guest running that stands still for a checkpoint. */

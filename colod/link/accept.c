@@ -70,8 +70,8 @@ static void on_control_hello(struct caller *cl, const struct wire_hello *h)
 	k->last_heard_us = clock_now_us();
 	cl->hello = *h;
 	cl->welcomed = true;
-	cl->hello.resume = link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_CONTROL,
-					  h->session, h);
+	cl->hello.resume =
+		link_introduce(k, &cl->conn, WIRE_WELCOME, WIRE_CHANNEL_CONTROL, h->session, h);
 }
 
 /* Every connection is there, and none has brought a byte yet: they can be taken over. */

@@ -199,7 +199,8 @@ int link_new(struct link **out, struct loop *l, const struct config *c, bool pac
 		memset(k->callers[i].data_fd, -1, sizeof(k->callers[i].data_fd));
 	}
 	for (; !r && k->peer_count < c->peer_count; k->peer_count++)
-		r = tcp_resolve(&k->peers[k->peer_count], &c->peers[k->peer_count], false, "peer", e);
+		r = tcp_resolve(&k->peers[k->peer_count], &c->peers[k->peer_count], false, "peer",
+				e);
 	if (!r)
 		r = accept_init(k, e);
 	if (!r && (loop_add_timer(l, &k->heartbeat, on_heartbeat, k) || dial_init(k)))
