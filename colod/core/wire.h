@@ -81,11 +81,15 @@ enum wire_channel {
 #define WIRE_RESUME_CLOSED  BIT(0) /* NEW of the epoch stands, as does its SUSPENDED */
 #define WIRE_RESUME_RESTART BIT(1) /* what has come is void: all of the epoch comes again */
 
+/* What a primary says of its guest: it may be heard without the peer; it is given away and stands still. */
+#define WIRE_LIVE_ALONE BIT(0)
+#define WIRE_LIVE_GIVEN BIT(1)
+
 /** struct wire_hello - what both sides must agree on before any byte of RAM moves. */
 struct wire_hello {
 	uint8_t channel; /* enum wire_channel */
 	uint8_t role;    /* enum role of the sender */
-	uint8_t live;    /* the sender's guest may be heard without its peer */
+	uint8_t live;    /* WIRE_LIVE_* */
 	uint64_t resume; /* session to go on with, by the caller's wish and the answer; 0: none */
 	uint64_t session;
 	uint64_t epoch; /* last one committed at the sender; a full copy counts on from the

@@ -42,7 +42,9 @@ static void on_hello(void *arg, const struct wire_hello *caller, struct wire_hel
 	const struct guest *g = d->guest;
 
 	h->role = (uint8_t)d->role;
-	h->live = d->role == ROLE_PRIMARY && d->alone;
+	h->live = d->alone ? WIRE_LIVE_ALONE : 0;
+	if (d->state == FSM_GIVEN)
+		h->live |= WIRE_LIVE_GIVEN;
 	if (!caller)
 		h->resume = daemon_session_can_resume(d, d->session) ? d->session : 0;
 	else if (daemon_session_can_resume(d, caller->resume))
@@ -115,13 +117,17 @@ static void on_yield_timer(void *arg)
 
 static int refuse_primary(struct daemon *d, const struct wire_hello *h, struct err *e)
 {
-	if (d->alone && h->live)
+	bool heard = h->live & WIRE_LIVE_ALONE, given = h->live & WIRE_LIVE_GIVEN;
+
+	if (d->alone && heard)
 		return err_set(e, EINVAL,
 			       "both hosts run the guest as primary: end one of them and start it "
 			       "with --secondary");
-	if (d->alone || !h->live) /* whose guest is heard goes on; else who was called */
-		return err_set(e, d->alone ? EEXIST : EBUSY,
-			       "the guest is this host's, in state %s", fsm_state_name(d->state));
+	if (d->alone || given)
+		return err_set(e, EEXIST, "the guest lives here, in state %s",
+			       fsm_state_name(d->state));
+	if (!heard && d->state != FSM_GIVEN)
+		return err_set(e, EBUSY, "primary too, in state %s", fsm_state_name(d->state));
 	loop_timer_arm(d->yield_timer, 0);
 	return err_set(e, EBUSY, "becoming secondary");
 }
