@@ -95,9 +95,11 @@ __attribute__((constructor)) static void colod_preload(void)
 		else
 			error = -uffd;
 		send_result((int)sock, error ? -1 : uffd, error);
+		/* QEMU's own copy, for a colod that comes later: in place of the socket. */
+		if (error || dup3(uffd, (int)sock, O_CLOEXEC) < 0)
+			close((int)sock);
 		if (uffd >= 0)
 			close(uffd);
-		close((int)sock);
 	}
 	/* What QEMU starts later (network scripts, helpers) must not do this again. */
 	unsetenv(PRELOAD_ENV);

@@ -9,7 +9,8 @@
 #define PRELOAD_MSG_MAGIC 0xc01ddff0u
 
 /**
- * struct preload_msg - sent once over the socket named by PRELOAD_ENV, which is closed afterwards
+ * struct preload_msg - sent once over the socket named by PRELOAD_ENV, in whose place the
+ * library then keeps a copy of the userfaultfd
  * @magic: PRELOAD_MSG_MAGIC
  * @error: 0 and a descriptor comes along (SCM_RIGHTS), else a positive errno and none comes
  *

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #ifndef MFD_HUGE_2MB
@@ -161,16 +162,10 @@ static int forbid_transparent_huge_pages(struct err *e)
 	return 0;
 }
 
-int qemu_ram_open(struct qemu_ram *ram, struct loop *l, struct err *e)
+static int map_and_lock(struct qemu_ram *ram, struct loop *l, struct err *e)
 {
-	int r = forbid_transparent_huge_pages(e);
+	int r = map(ram, e);
 
-	if (r)
-		return r;
-	ram->fd = create(ram, e);
-	if (ram->fd < 0)
-		return ram->fd;
-	r = map(ram, e);
 	if (!r)
 		r = allow_lock(ram->bytes, e);
 	if (!r)
@@ -180,6 +175,41 @@ int qemu_ram_open(struct qemu_ram *ram, struct loop *l, struct err *e)
 	ram->lock_job = (struct job){.run = run_lock, .done = lock_done};
 	worker_submit(ram->worker, &ram->lock_job);
 	return 0;
+}
+
+int qemu_ram_open(struct qemu_ram *ram, struct loop *l, struct err *e)
+{
+	int r = forbid_transparent_huge_pages(e);
+
+	if (r)
+		return r;
+	ram->fd = create(ram, e);
+	return ram->fd < 0 ? ram->fd : map_and_lock(ram, l, e);
+}
+
+static int check_adopted(const struct qemu_ram *ram, struct err *e)
+{
+	int seals = fcntl(ram->fd, F_GET_SEALS);
+	struct stat st;
+
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(ram->fd, &st) ||
+	    (uint64_t)st.st_size != ram->bytes)
+		return err_set(e, EINVAL,
+			       "the descriptor that should be guest memory of %" PRIu64
+			       " MB is something else",
+			       ram->bytes / MIB);
+	return 0;
+}
+
+int qemu_ram_adopt(struct qemu_ram *ram, int fd, struct loop *l, struct err *e)
+{
+	int r;
+
+	ram->fd = fd;
+	r = forbid_transparent_huge_pages(e);
+	if (!r)
+		r = check_adopted(ram, e);
+	return r ? r : map_and_lock(ram, l, e);
 }
 
 void qemu_ram_close(struct qemu_ram *ram)

@@ -34,6 +34,10 @@ struct qemu_ram {
 /** qemu_ram_open() - make and map it and begin to lock it. On error call qemu_ram_close() too. */
 int qemu_ram_open(struct qemu_ram *ram, struct loop *l, struct err *e);
 
+/** qemu_ram_adopt() - the same with the memory of a running QEMU, whose descriptor @fd is taken over,
+ * also on error. */
+int qemu_ram_adopt(struct qemu_ram *ram, int fd, struct loop *l, struct err *e);
+
 /** qemu_ram_close() - waits for the end of the locking; QEMU keeps the memory. */
 void qemu_ram_close(struct qemu_ram *ram);
 

@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "colod/core/qcow2.h"
 #include "colod/qemu/qemu-check.h"
+#include "colod/qemu/qemu-leftover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,6 +69,15 @@ static struct json_object *args_ramblocks(const struct qemu_setup *s)
 
 	(void)s;
 	put_string(o, "command-line", "info ramblock");
+	return o;
+}
+
+static struct json_object *args_fdset(const struct qemu_setup *s)
+{
+	struct json_object *o = json_object_new_object();
+
+	(void)s;
+	put_string(o, "opaque", FDSET_OPAQUE);
 	return o;
 }
 
@@ -182,9 +192,9 @@ static const struct step steps[] = {
 	{"query-block", NULL, NULL, take_disks},
 	{"query-named-block-nodes", args_nodes, NULL, take_nodes},
 	{"human-monitor-command", args_ramblocks, NULL, take_ramblocks},
-	{"add-fd", NULL, fd_vmstate, take_vmstate_path},
+	{"add-fd", args_fdset, fd_vmstate, take_vmstate_path},
 	{"blockdev-add", args_vmstate_node, NULL, NULL},
-	{"add-fd", NULL, fd_devstate, take_devstate_path},
+	{"add-fd", args_fdset, fd_devstate, take_devstate_path},
 };
 
 static void send_step(struct qemu_setup *s);
@@ -229,9 +239,9 @@ static void send_step(struct qemu_setup *s)
 	}
 }
 
-void qemu_setup_start(struct qemu_setup *s)
+void qemu_setup_start(struct qemu_setup *s, bool fresh)
 {
-	s->step = 0;
+	s->step = fresh ? 0 : 1;
 	send_step(s);
 }
 

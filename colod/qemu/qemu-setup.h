@@ -5,6 +5,8 @@
 
 #include "colod/core/guest.h"
 
+#include <stdbool.h>
+
 /**
  * struct qemu_setup - runs the commands one by one over guest->qmp and fills @guest
  * @done: called once from the loop; @reason is NULL when every step went well
@@ -26,7 +28,8 @@ struct qemu_setup {
  */
 int qemu_setup_files(struct guest *g, struct err *e);
 
-/** qemu_setup_start() - send the first command; the greeting must be in. */
-void qemu_setup_start(struct qemu_setup *s);
+/** qemu_setup_start() - send the first command; the greeting must be in. @fresh: the guest of this
+ * QEMU must not have run yet. */
+void qemu_setup_start(struct qemu_setup *s, bool fresh);
 
 #endif

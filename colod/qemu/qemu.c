@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Life of the QEMU process: launch, greeting, set-up, ready, end. */
-#include "colod/qemu/qemu.h"
-
 #include "base/cleanup.h"
-#include "colod/core/words.h"
-#include "colod/qemu/args.h"
 #include "colod/qemu/maps.h"
 #include "colod/qemu/qemu-check.h"
-#include "colod/qemu/qemu-ram.h"
-#include "colod/qemu/qemu-setup.h"
-#include "colod/qemu/qemu-socket.h"
-#include "colod/qemu/qemu-spawn.h"
-#include "colod/qemu/qemu-uffd.h"
+#include "colod/qemu/qemu-priv.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -27,41 +19,9 @@
 /* A QEMU that ends closes QMP first: give it time to end before it is ended. */
 #define LOST_GRACE_US USEC_PER_SEC
 
-/* The main thread and one that runs the guest: rarely is either the last one of them to end. */
-#define WATCHED_THREADS 2
-
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL
 #endif
-
-enum qemu_state {
-	QEMU_STARTING,
-	QEMU_READY,
-	QEMU_ENDED,
-};
-
-struct qemu {
-	struct loop *loop;
-	struct qemu_handlers handlers;
-	void *arg;
-	enum qemu_state state;
-	struct err why; /* first reason to give up, code 0 while there is none */
-	struct guest guest;
-	struct qemu_setup setup;
-	struct qemu_files files;
-	bool wants_uffd;
-	bool killed; /* by us */
-	struct qemu_ram ram;
-	bool is_set_up;
-	struct qemu_uffd uffd;
-	int pidfd;
-	struct loop_src *on_pid, *deadline, *on_ready;
-	struct {
-		int pidfd;
-		struct loop_src *src;
-	} threads[WATCHED_THREADS];
-	unsigned nthreads;
-};
 
 static void forget_threads(struct qemu *q)
 {
@@ -79,12 +39,18 @@ static void kill_qemu(struct qemu *q)
 	pidfd_send_signal(q->pidfd, SIGKILL, NULL, 0);
 }
 
-/* Give up: the end of the process brings the reason to the handlers. The first reason counts. */
+/*
+ * Give up: the end of the process brings the reason to the handlers. The first reason counts. The
+ * guest of a QEMU that was running before us goes on without us.
+ */
 static void give_up(struct qemu *q, const struct err *reason)
 {
 	if (!q->why.code)
 		q->why = *reason;
-	kill_qemu(q);
+	if (q->adopted && q->state == QEMU_STARTING)
+		loop_defer_arm(q->on_refused);
+	else
+		kill_qemu(q);
 }
 
 /* ---- the way to ready ---- */
@@ -99,8 +65,20 @@ static void on_qmp_ready(void *arg)
 		r = qemu_uffd_need(&q->uffd, &e);
 	if (r)
 		give_up(q, &e);
+	else if (q->adopted)
+		qemu_leftover_start(&q->leftover);
 	else
-		qemu_setup_start(&q->setup);
+		qemu_setup_start(&q->setup, true);
+}
+
+static void on_leftover_done(void *arg, const struct err *reason)
+{
+	struct qemu *q = arg;
+
+	if (!reason)
+		qemu_setup_start(&q->setup, false);
+	else if (reason->code != ECONNRESET)
+		give_up(q, reason);
 }
 
 /* Two things run side by side: QEMU's set-up and the locking of its memory. */
@@ -159,6 +137,19 @@ static void on_ready(void *arg)
 	q->handlers.ready(q->arg);
 }
 
+static void on_refused(void *arg)
+{
+	struct qemu *q = arg;
+
+	if (q->state != QEMU_STARTING)
+		return;
+	q->state = QEMU_LEFT;
+	forget_threads(q);
+	loop_src_free(&q->on_pid);
+	loop_timer_disarm(q->deadline);
+	q->handlers.failed(q->arg, &q->why);
+}
+
 static void on_qmp_closed(void *arg, const struct err *reason)
 {
 	struct qemu *q = arg;
@@ -184,7 +175,9 @@ static void on_deadline(void *arg)
 
 static void describe_end(const siginfo_t *si, char *how, size_t size)
 {
-	if (si->si_code == CLD_EXITED)
+	if (!si->si_pid) /* not our child */
+		snprintf(how, size, "how is not known, another colod had started it");
+	else if (si->si_code == CLD_EXITED)
 		snprintf(how, size, "exit status %d", si->si_status);
 	else
 		snprintf(how, size, "killed by signal %d (%s)", si->si_status,
@@ -243,10 +236,11 @@ static void on_pid(void *arg, int fd, uint32_t revents)
 	enum qemu_state was = q->state;
 	siginfo_t si = {};
 	char how[64];
+	int r = waitid(P_PIDFD, (id_t)q->pidfd, &si, WEXITED | WNOHANG);
 
 	(void)fd;
 	(void)revents;
-	if (waitid(P_PIDFD, (id_t)q->pidfd, &si, WEXITED | WNOHANG) || !si.si_pid)
+	if (r ? errno != ECHILD : !si.si_pid)
 		return;
 	q->state = QEMU_ENDED;
 	forget_threads(q);
@@ -272,7 +266,7 @@ void qemu_quit(struct qemu *q, uint32_t grace_ms)
 	struct qmp_cmd cmd = {.name = "quit", .fd = -1, .fn = on_quit_reply};
 	struct err e = {};
 
-	if (q->state == QEMU_ENDED)
+	if (q->state == QEMU_ENDED || q->state == QEMU_LEFT)
 		return;
 	err_set(&e, ECANCELED, "ended on request");
 	if (q->state == QEMU_STARTING || qmp_loop_send(q->guest.qmp, &cmd)) {
@@ -284,121 +278,21 @@ void qemu_quit(struct qemu *q, uint32_t grace_ms)
 	loop_timer_arm(q->deadline, grace_ms * USEC_PER_MSEC);
 }
 
-/* ---- starting ---- */
+/* ---- parts of a start ---- */
 
-static int make_ram(struct qemu *q, const struct config *c, struct err *e)
-{
-	struct guest *g = &q->guest;
-	int r;
-
-	q->ram.bytes = g->ram_bytes = c->memory_bytes;
-	q->ram.page_bytes = g->host_page_bytes = c->memory_page_bytes;
-	q->ram.locked = on_ram_locked;
-	q->ram.arg = q;
-	r = qemu_ram_open(&q->ram, q->loop, e);
-	g->ram = q->ram.map;
-	return r;
-}
-
-static int make_sources(struct qemu *q, struct err *e)
+static int add_sources(struct qemu *q, struct err *e)
 {
 	int r = loop_add_timer(q->loop, &q->deadline, on_deadline, q);
 
 	if (r >= 0)
 		r = loop_add_defer(q->loop, &q->on_ready, on_ready, q);
+	if (r >= 0)
+		r = loop_add_defer(q->loop, &q->on_refused, on_refused, q);
 	return r < 0 ? err_errno(e, -r, "event loop") : 0;
 }
 
-static int connect_qmp(struct qemu *q, struct err *e)
-{
-	static const struct qmp_loop_handlers handlers = {on_qmp_ready, on_qmp_closed};
-	int fd = qmp_connect(&q->files, e);
-
-	return fd < 0 ? fd : qmp_loop_new(&q->guest.qmp, q->loop, fd, &handlers, q, e);
-}
-
-static int watch_process(struct qemu *q, struct err *e)
-{
-	int r;
-
-	q->pidfd = pidfd_open(q->guest.pid, 0);
-	if (q->pidfd < 0)
-		return err_errno(e, errno, "cannot watch the QEMU process");
-	r = loop_add_io(q->loop, &q->on_pid, q->pidfd, EPOLLIN, on_pid, q);
-	if (r < 0)
-		return err_errno(e, -r, "event loop");
-	qemu_watch_thread(q, q->guest.pid);
-	return write_pid_file(&q->files, q->guest.pid, e);
-}
-
-static int build_args(char ***argv, const struct config *c, char *const *user, struct err *e)
-{
-	struct qemu_fds fds = {.ram = QEMU_FD_RAM, .qmp = QEMU_FD_QMP};
-
-	for (unsigned i = 0; i < c->nic_count; i++)
-		fds.taps[i] = QEMU_FD_TAP + (int)i;
-	return qemu_args_build(argv, c, user, &fds, e);
-}
-
-static int launch(struct qemu *q, const struct config *c, char *const *user, const int *tap_fds,
-		  struct err *e)
-{
-	_cleanup_(cleanup_strv) char **argv = NULL;
-	autoclose int listener = -1, uffd_end = -1;
-	struct qemu_spawn s;
-	int r = build_args(&argv, c, user, e);
-
-	if (!r && q->wants_uffd)
-		r = qemu_uffd_await(&q->uffd, q->loop, &uffd_end, e);
-	if (r)
-		return r;
-	listener = qmp_listen(&q->files, c, e);
-	if (listener < 0)
-		return listener;
-	s = (struct qemu_spawn){argv, q->ram.fd, listener, uffd_end, tap_fds, c->nic_count};
-	r = connect_qmp(q, e);
-	if (!r)
-		r = qemu_spawn(&q->guest.pid, &s, e);
-	if (!r)
-		r = watch_process(q, e);
-	if (r)
-		qemu_files_unlink(&q->files);
-	return r;
-}
-
-/* Undo a start that failed half way: nobody will hear of this process, so wait for its end here. */
-static void discard(struct qemu *q)
-{
-	if (q->guest.pid > 0) {
-		kill(q->guest.pid, SIGKILL);
-		waitpid(q->guest.pid, NULL, 0);
-	}
-	qemu_free(q);
-}
-
-static int start(struct qemu *q, const struct config *c, const int *tap_fds, struct err *e)
-{
-	_cleanup_(cleanup_strv) char **user = NULL;
-	int r = words_split(&user, c->qemu_args, e);
-
-	if (r)
-		return err_prefix(e, "qemu_args");
-	if (c->nic_count && !tap_fds)
-		return err_set(e, EINVAL, "nic: the tap \"%s\" is not open", c->nics[0].tap);
-	r = qemu_args_check(user, e);
-	if (!r)
-		r = qemu_files_init(&q->files, c, e);
-	if (!r)
-		r = make_ram(q, c, e);
-	if (!r)
-		r = qemu_setup_files(&q->guest, e);
-	if (!r)
-		r = make_sources(q, e);
-	return r ? r : launch(q, c, user, tap_fds, e);
-}
-
-int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum track_kind kind,
-	       const int *tap_fds, const struct qemu_handlers *h, void *arg, struct err *e)
+int qemu_new(struct qemu **out, struct loop *l, const struct config *c,
+	     const struct qemu_handlers *h, void *arg, struct err *e)
 {
 	struct qemu *q = calloc(1, sizeof(*q));
 	int r;
@@ -408,25 +302,71 @@ int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum t
 	q->loop = l;
 	q->handlers = *h;
 	q->arg = arg;
-	q->wants_uffd = kind == TRACK_PAGEMAP_SCAN;
 	q->ram.fd = q->pidfd = -1;
+	q->ram.bytes = q->guest.ram_bytes = c->memory_bytes;
+	q->ram.page_bytes = q->guest.host_page_bytes = c->memory_page_bytes;
+	q->ram.locked = on_ram_locked;
+	q->ram.arg = q;
 	qemu_uffd_init(&q->uffd, on_uffd_failed, q);
 	q->guest.uffd = q->guest.vmstate_fd = -1;
 	q->guest.devstate_fd = q->guest.devstate_pos_fd = -1;
 	q->setup = (struct qemu_setup){.guest = &q->guest, .done = on_setup_done, .arg = q};
-	r = start(q, c, tap_fds, e);
+	q->leftover =
+		(struct qemu_leftover){.guest = &q->guest, .done = on_leftover_done, .arg = q};
+	r = add_sources(q, e);
+	if (!r)
+		r = qemu_leftover_init(&q->leftover, l, e);
+	if (!r)
+		r = qemu_files_init(&q->files, c, e);
 	if (r) {
-		discard(q);
+		qemu_free(q);
 		return r;
 	}
-	loop_timer_arm(q->deadline, START_BASE_US + c->memory_bytes / GIB * START_PER_GB_US);
 	*out = q;
 	return 0;
+}
+
+int qemu_connect(struct qemu *q, struct err *e)
+{
+	static const struct qmp_loop_handlers handlers = {on_qmp_ready, on_qmp_closed};
+	int fd = qmp_connect(&q->files, e);
+
+	return fd < 0 ? fd : qmp_loop_new(&q->guest.qmp, q->loop, fd, &handlers, q, e);
+}
+
+int qemu_watch(struct qemu *q, struct err *e)
+{
+	int r;
+
+	if (q->pidfd < 0)
+		q->pidfd = pidfd_open(q->guest.pid, 0);
+	if (q->pidfd < 0)
+		return err_errno(e, errno, "cannot watch the QEMU process");
+	r = loop_add_io(q->loop, &q->on_pid, q->pidfd, EPOLLIN, on_pid, q);
+	if (r < 0)
+		return err_errno(e, -r, "event loop");
+	qemu_watch_thread(q, q->guest.pid);
+	return write_pid_file(&q->files, q->guest.pid, e);
+}
+
+void qemu_await(struct qemu *q)
+{
+	loop_timer_arm(q->deadline, START_BASE_US + q->guest.ram_bytes / GIB * START_PER_GB_US);
 }
 
 const struct guest *qemu_guest(const struct qemu *q)
 {
 	return &q->guest;
+}
+
+const char *qemu_runstate(const struct qemu *q)
+{
+	return q->adopted ? q->leftover.runstate : NULL;
+}
+
+bool qemu_is_left(const struct qemu *q)
+{
+	return q->state == QEMU_LEFT;
 }
 
 void qemu_hang_up(struct qemu *q)
@@ -447,6 +387,8 @@ void qemu_free(struct qemu *q)
 	qmp_loop_free(q->guest.qmp);
 	loop_src_free(&q->deadline);
 	loop_src_free(&q->on_ready);
+	loop_src_free(&q->on_refused);
+	qemu_leftover_destroy(&q->leftover);
 	qemu_ram_close(&q->ram);
 	qemu_uffd_close(&q->uffd);
 	close_fd(&q->guest.vmstate_fd);

@@ -39,6 +39,13 @@ int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum t
 
 const struct guest *qemu_guest(const struct qemu *q);
 
+/** qemu_runstate() - of a QEMU that was adopted: "running", "paused", ... as QEMU's RunState has it,
+ * when it was found; NULL for one that qemu_start() has started. */
+const char *qemu_runstate(const struct qemu *q);
+
+/** qemu_is_left() - in @failed: it could not be adopted, and runs on. */
+bool qemu_is_left(const struct qemu *q);
+
 /**
  * qemu_watch_thread() - @tid ends only when QEMU does. A process is not dead for its parent before all
  * of its memory is given back, some ten milliseconds for a small guest; its threads end before that
