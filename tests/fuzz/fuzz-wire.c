@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NPAGES 0x10000
+#define NPAGES        0x10000
+#define BITMAP_NPAGES 1003 /* one frame tells of them all, the last byte in part */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -75,6 +76,36 @@ static void check_hashes(const struct wire_header *h, const uint8_t *frame, size
 	assert(!memcmp(again, frame, sizeof(again)));
 }
 
+static void check_bitmap(const struct wire_header *h, const uint8_t *frame, size_t size)
+{
+	const uint8_t *bits = frame + WIRE_HEADER_BYTES + WIRE_BITMAP_HEAD_BYTES;
+	uint8_t again[WIRE_HEADER_BYTES + WIRE_BITMAP_HEAD_BYTES];
+	uint8_t bits_again[DIV_ROUND_UP(BITMAP_NPAGES, 8)];
+	struct bitmap to = {};
+	struct wire_bitmap b;
+	struct err e = {};
+
+	if (size < sizeof(again) ||
+	    wire_decode_bitmap_head(&b, frame + WIRE_HEADER_BYTES, h->length, BITMAP_NPAGES, &e))
+		return;
+	assert(b.first == 0 && b.count == BITMAP_NPAGES);
+	assert(wire_encode_bitmap_head(&b, again) == sizeof(again));
+	assert(!memcmp(again, frame, sizeof(again)));
+	if (size < sizeof(again) + wire_bitmap_bytes(&b))
+		return;
+	autofree uint8_t *copy = exactly(bits, wire_bitmap_bytes(&b));
+
+	assert(!bitmap_init(&to, BITMAP_NPAGES));
+	if (wire_decode_bitmap_bits(&b, copy, &to, &e)) {
+		assert(e.code && e.msg[0]);
+	} else {
+		assert(bitmap_next(&to, BITMAP_NPAGES) >= BITMAP_NPAGES);
+		wire_encode_bitmap_bits(&b, &to, bits_again);
+		assert(!memcmp(bits_again, bits, sizeof(bits_again)));
+	}
+	bitmap_destroy(&to);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	while (size >= WIRE_HEADER_BYTES) {
@@ -92,6 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			check_pages(&h, data, size);
 		else if (h.type == WIRE_HASHES)
 			check_hashes(&h, data, size);
+		else if (h.type == WIRE_RECV_BITMAP)
+			check_bitmap(&h, data, size);
 		else if (!wire_is_bulk_frame(h.type) && size >= whole)
 			check_message(&h, data);
 		if (size < whole)
