@@ -139,10 +139,17 @@ static void arm_recover(struct daemon *d)
 static void on_recover_timeout(void *arg)
 {
 	struct daemon *d = arg;
+	uint64_t now = clock_now_us(), limit = d->config->peer_timeout_ms * USEC_PER_MSEC;
+	uint64_t heard = link_last_heard_us(d->link);
 	char reason[80];
 
+	/* It is calling: one that goes live now would do so beside its living primary. */
+	if (d->paused_at_us && heard > d->paused_at_us && now - heard < limit) {
+		loop_timer_arm(d->recover_timer, heard + limit - now);
+		return;
+	}
 	snprintf(reason, sizeof(reason), "the link has been down for %llu ms",
-		 (unsigned long long)((clock_now_us() - d->paused_at_us) / USEC_PER_MSEC));
+		 (unsigned long long)((now - d->paused_at_us) / USEC_PER_MSEC));
 	daemon_event(d, FSM_EV_RECOVER_TIMEOUT, d->paused_at_us ? reason : NULL);
 }
 

@@ -21,6 +21,10 @@ struct end {
 	struct config config;
 	struct link *link;
 	const char *refuse; /* what accept() answers; NULL: welcome */
+	bool lives_here;    /* as its reason */
+	uint64_t resume;    /* session that it would go on with */
+	uint8_t live;
+	int lives; /* times it was told that the guest lives on the other host */
 	struct wire_hello peer;
 	int up, lost, silent, notes, messages, bulk_fd, packet_fd;
 	bool packets; /* wants a packet connection */
@@ -29,20 +33,42 @@ struct end {
 	char text[ERR_MSG_MAX], note[ERR_MSG_MAX];
 };
 
-static inline void end_hello(void *arg, struct wire_hello *h)
+static inline void end_hello(void *arg, const struct wire_hello *caller, struct wire_hello *h)
 {
 	struct end *x = arg;
+
+	if (!caller)
+		h->resume = x->resume;
+	else if (caller->resume == x->resume)
+		h->resume = x->resume;
+	h->live = x->live;
 
 	snprintf(h->name, sizeof(h->name), "%s", x->config.name);
 	h->epoch = 42;
 }
 
-static inline int end_accept(void *arg, const struct wire_hello *h, struct err *e)
+static inline int end_accept(void *arg, const struct wire_hello *h, bool again, struct err *e)
 {
 	struct end *x = arg;
 
-	(void)h;
-	return x->refuse ? err_set(e, EINVAL, "%s", x->refuse) : 0;
+	if (again && h->resume && h->resume != x->resume)
+		return err_set(e, EBUSY, "cannot resume any more");
+	return x->refuse ? err_set(e, x->lives_here ? EEXIST : EINVAL, "%s", x->refuse) : 0;
+}
+
+static inline bool end_is_ours(void *arg, const struct wire_hello *h)
+{
+	struct end *x = arg;
+
+	return h->resume && h->resume == x->resume;
+}
+
+static inline void end_lives(void *arg, const char *why)
+{
+	struct end *x = arg;
+
+	(void)why;
+	x->lives++;
 }
 
 static inline void end_up(void *arg, const struct wire_hello *peer, int bulk_fd, int packet_fd)
@@ -70,16 +96,11 @@ static inline void end_lost(void *arg, const char *reason)
 {
 	struct end *x = arg;
 
-	x->lost++;
+	if (strstr(reason, "nothing heard"))
+		x->silent++;
+	else
+		x->lost++;
 	snprintf(x->text, sizeof(x->text), "%s", reason);
-	assert_int_equal(link_state(x->link), LINK_DOWN);
-}
-
-static inline void end_silent(void *arg)
-{
-	struct end *x = arg;
-
-	x->silent++;
 	assert_int_equal(link_state(x->link), LINK_DOWN);
 }
 
@@ -99,7 +120,8 @@ static inline const struct link_handlers *end_handlers(void)
 		.up = end_up,
 		.message = end_message,
 		.lost = end_lost,
-		.silent = end_silent,
+		.is_ours = end_is_ours,
+		.lives = end_lives,
 		.note = end_note,
 	};
 
@@ -162,10 +184,9 @@ static inline int raw_connect(uint16_t port)
 static inline void end_init(struct end *x, const char *name, uint16_t listen, uint16_t peer,
 			    uint32_t timeout_ms)
 {
-	*x = (struct end){
-		.bulk_fd = -1,
-		.packet_fd = -1,
-		.config = {.peer_timeout_ms = timeout_ms, .peer_count = 1}};
+	*x = (struct end){.bulk_fd = -1,
+			  .packet_fd = -1,
+			  .config = {.peer_timeout_ms = timeout_ms, .peer_count = 1}};
 	snprintf(x->config.name, sizeof(x->config.name), "%s", name);
 	snprintf(x->config.listen.host, sizeof(x->config.listen.host), "%s", local_host());
 	snprintf(x->config.peers[0].host, sizeof(x->config.peers[0].host), "%s", local_host());

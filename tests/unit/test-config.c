@@ -77,7 +77,8 @@ static void required_keys_alone_give_the_documented_defaults(void **state)
 	assert_int_equal(c.max_held_bytes, 64 * MIB);
 	assert_int_equal(c.max_flows, 65536);
 	assert_int_equal(c.max_half_open, 4096);
-	assert_true(c.solo_allowed);
+	assert_false(c.solo_allowed);
+	assert_int_equal(c.recover_timeout_ms, 2000);
 	assert_int_equal(c.announce_count, 5);
 	config_destroy(&c);
 }

@@ -89,19 +89,15 @@ static void pass_time(struct rig *r, uint64_t ms)
 static void a_call_that_is_not_through_yet_is_a_sign_of_life(void **state)
 {
 	struct rig *r = *state;
-	uint64_t called;
+	uint64_t before;
 
 	come_up(r);
 	hang_up(r);
 	turn_until(r->loop, r->b.lost);
-	r->b.config.peer_timeout_ms = 600;
-	link_await_silence(r->b.link);
-	pass_time(r, 300);
+	before = link_last_heard_us(r->b.link);
+	pass_time(r, 20);
 	half_dial(r);
-	called = link_last_heard_us(r->b.link);
-	turn_until(r->loop, r->b.silent);
-	assert_true(clock_now_us() - called >= 600 * USEC_PER_MSEC);
-	assert_int_equal(r->b.silent, 1);
+	assert_true(link_last_heard_us(r->b.link) > before);
 }
 
 /* Between a caller's connections the called host may have gone live. */

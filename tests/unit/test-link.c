@@ -343,72 +343,106 @@ static void heartbeats_keep_an_idle_link_up(void **state)
 	assert_int_equal(p->a.silent + p->b.silent + p->a.messages + p->b.messages, 0);
 }
 
-static void after_a_loss_silence_is_told_when_its_time_is_over(void **state)
+/* ---- sessions that go on ---- */
+
+static void both_sides_know_whether_a_session_goes_on(void **state)
 {
 	struct pair *p = *state;
-	struct raw_peer r;
 
-	p->b.config.peer_timeout_ms = 300;
-	r = raw_dial(p);
-	raw_close(&r);
-	turn_until(p->loop, p->b.lost);
-	assert_int_equal(p->b.silent, 0);
-	link_await_silence(p->b.link);
-	turn_until(p->loop, p->b.silent);
-	assert_true(clock_now_us() - link_last_heard_us(p->b.link) >= 300 * USEC_PER_MSEC);
-	assert_int_equal(p->b.silent, 1);
-}
-
-static void on_later(void *arg)
-{
-	*(bool *)arg = true;
-}
-
-/* Turn the loop beyond the moment at which silence would have been told. */
-static void pass_silence(struct pair *p)
-{
-	struct loop_src *timer;
-	bool later = false;
-
-	assert_int_equal(loop_add_timer(p->loop, &timer, on_later, &later), 0);
-	loop_timer_arm(timer, 2 * p->b.config.peer_timeout_ms * USEC_PER_MSEC);
-	turn_until(p->loop, later);
-	loop_src_free(&timer);
-}
-
-static void a_peer_that_comes_back_in_time_is_not_silent(void **state)
-{
-	struct pair *p = *state;
-	struct raw_peer r;
-
-	p->b.config.peer_timeout_ms = 1000;
-	r = raw_dial(p);
-	raw_close(&r);
-	turn_until(p->loop, p->b.lost);
-	link_await_silence(p->b.link);
-	p->b.config.peer_timeout_ms = PATIENT_MS; /* of the new session */
+	p->a.resume = p->b.resume = 77;
 	come_up(p);
-	link_down(p->a.link); /* and nobody waits for silence this time */
-	turn_until(p->loop, p->b.lost == 2);
-	p->b.config.peer_timeout_ms = 1000;
-	pass_silence(p);
-	assert_int_equal(p->b.silent, 0);
+	assert_int_equal(p->a.peer.resume, 77);
+	assert_int_equal(p->b.peer.resume, 77);
+	link_down(p->a.link);
+	turn_until(p->loop, p->b.lost);
+	p->b.resume = 78; /* of a session that it began without us */
+	come_up(p);
+	assert_int_equal(p->a.peer.resume, 0);
+	assert_int_equal(p->b.peer.resume, 0);
 }
 
-static void taking_down_ends_the_wait_for_silence(void **state)
+/* The caller has lost the link by a cut cable; here it is up still. */
+static void a_caller_with_our_session_takes_the_place_of_its_old_link(void **state)
 {
 	struct pair *p = *state;
-	struct raw_peer r;
+	struct raw_peer r = raw_dial(p);
+	int up = p->b.up;
 
-	p->b.config.peer_timeout_ms = 50;
-	r = raw_dial(p);
+	p->a.resume = p->b.resume = 77;
+	end_open(&p->a, p->loop);
+	link_dial(p->a.link);
+	turn_until(p->loop, p->b.up == up + 1 && p->a.up);
+	assert_int_equal(p->b.lost, 1);
+	assert_int_equal(p->b.peer.resume, 77);
 	raw_close(&r);
-	turn_until(p->loop, p->b.lost || p->b.silent);
-	p->b.silent = 0;
-	link_await_silence(p->b.link);
-	link_down(p->b.link);
-	pass_silence(p);
-	assert_int_equal(p->b.silent, 0);
+}
+
+static void any_other_caller_does_not(void **state)
+{
+	struct pair *p = *state;
+	struct raw_peer r = raw_dial(p);
+
+	p->a.resume = 76;
+	p->b.resume = 77;
+	end_open(&p->a, p->loop);
+	link_dial(p->a.link);
+	turn_until(p->loop, p->a.notes);
+	assert_non_null(strstr(p->a.note, "already connected"));
+	assert_int_equal(p->b.lost + p->a.up, 0);
+	raw_close(&r);
+}
+
+static void a_caller_is_told_that_the_guest_lives_with_the_called(void **state)
+{
+	struct pair *p = *state;
+
+	p->b.refuse = "the guest lives here";
+	end_open(&p->a, p->loop);
+	link_dial(p->a.link);
+	turn_until(p->loop, p->a.notes);
+	assert_int_equal(p->a.lives, 0);
+	p->b.lives_here = true;
+	turn_until(p->loop, p->a.lives);
+	assert_int_equal(link_state(p->a.link), LINK_CONNECTING);
+}
+
+/* ---- several addresses ---- */
+
+/* Nobody listens on the first two: the third is reached without a pause between them. */
+static void each_address_is_tried(void **state)
+{
+	struct pair *p = *state;
+	struct endpoint good = p->a.config.peers[0];
+
+	link_free(p->a.link);
+	for (int i = 0; i < 2; i++) {
+		p->a.config.peers[i] = good;
+		snprintf(p->a.config.peers[i].port, sizeof(good.port), "%u", free_port());
+	}
+	p->a.config.peers[2] = good;
+	p->a.config.peer_count = 3;
+	end_open(&p->a, p->loop);
+	come_up(p);
+	assert_non_null(strstr(link_peer_address(p->a.link), good.port));
+	link_down(p->a.link);
+	turn_until(p->loop, p->b.lost);
+	come_up(p); /* and the one that worked is the first to be tried again */
+	assert_non_null(strstr(link_peer_address(p->a.link), good.port));
+}
+
+static void an_address_can_be_added(void **state)
+{
+	struct pair *p = *state;
+	struct endpoint good = p->a.config.peers[0], name = {"localhost", "7"};
+	struct err e;
+
+	link_free(p->a.link);
+	snprintf(p->a.config.peers[0].port, sizeof(good.port), "%u", free_port());
+	end_open(&p->a, p->loop);
+	assert_int_equal(link_add_address(p->a.link, &name, &e), -EINVAL);
+	assert_ok(link_add_address(p->a.link, &good, &e), &e);
+	come_up(p);
+	assert_non_null(strstr(link_peer_address(p->a.link), good.port));
 }
 
 /* ---- a peer that does not read ---- */
@@ -515,9 +549,12 @@ int main(void)
 		test(nics_on_the_called_host_only_keep_the_link_down),
 		test(nics_on_the_calling_host_only_are_refused),
 		test(heartbeats_keep_an_idle_link_up),
-		test(after_a_loss_silence_is_told_when_its_time_is_over),
-		test(a_peer_that_comes_back_in_time_is_not_silent),
-		test(taking_down_ends_the_wait_for_silence),
+		test(both_sides_know_whether_a_session_goes_on),
+		test(a_caller_with_our_session_takes_the_place_of_its_old_link),
+		test(any_other_caller_does_not),
+		test(a_caller_is_told_that_the_guest_lives_with_the_called),
+		test(each_address_is_tried),
+		test(an_address_can_be_added),
 		test(a_peer_that_does_not_read_blocks_nobody),
 		test(flushing_brings_the_last_words_out),
 		test(an_address_in_use_is_named),
