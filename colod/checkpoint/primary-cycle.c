@@ -74,13 +74,21 @@ void primary_await_ready(struct primary *p)
 	loop_timer_arm(p->stall_timer, READY_US);
 }
 
+/* A resume hears of many pages before it sends the first. */
+static uint64_t bytes_moved(const struct primary *p)
+{
+	const struct ckpt_stats *st = p->env->stats;
+
+	return atomic_load(&st->bytes_sent) + atomic_load(&st->bytes_received);
+}
+
 void primary_arm_stall(struct primary *p)
 {
 	bool guest_waits = p->flags & WIRE_EPOCH_SWITCH;
 
 	p->stall_epoch = p->epoch;
 	p->stall_phase = p->phase;
-	p->stall_bytes = atomic_load(&p->env->stats->bytes_sent);
+	p->stall_bytes = bytes_moved(p);
 	loop_timer_arm(p->stall_timer, guest_waits ? STALL_CHECK_STOPPED_US : STALL_CHECK_US);
 }
 
@@ -92,14 +100,15 @@ void primary_on_stall(void *arg)
 		ckpt_event(p->env, FSM_EV_SYNC_FAILED, "the secondary does not get ready");
 		return;
 	}
-	if (p->phase < PRIMARY_PREPARE)
+	if (p->phase < PRIMARY_PREPARE && p->link == PRIMARY_LINKED)
 		return;
 	if (p->stall_epoch != p->epoch || p->stall_phase != p->phase ||
-	    p->stall_bytes != atomic_load(&p->env->stats->bytes_sent)) {
+	    p->stall_bytes != bytes_moved(p)) {
 		primary_arm_stall(p);
 		return;
 	}
-	ckpt_event(p->env, FSM_EV_SYNC_FAILED, "the secondary does not go on with the checkpoint");
+	ckpt_event(p->env, FSM_EV_SYNC_FAILED, "the secondary does not go on with %s",
+		   p->link == PRIMARY_LINKED ? "the checkpoint" : "the session");
 }
 
 /* The trigger that a checkpoint is counted under: the rarest of those it served. */
@@ -291,7 +300,7 @@ void primary_schedule(struct primary *p)
 {
 	uint64_t now = clock_now_us(), due = due_us(p);
 
-	if (p->phase != PRIMARY_IDLE)
+	if (p->phase != PRIMARY_IDLE || p->link != PRIMARY_LINKED)
 		return;
 	if (now < p->not_before_us) {
 		loop_timer_arm(p->period_timer, p->not_before_us - now);

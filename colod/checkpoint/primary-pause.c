@@ -166,7 +166,7 @@ void primary_run_guest(struct primary *p)
 /* Only when the guest runs again: sending would compete with the thread that resumes it. */
 void primary_send(struct primary *p)
 {
-	if (p->phase != PRIMARY_SEND || !p->resumed)
+	if (p->phase != PRIMARY_SEND || !p->resumed || p->link != PRIMARY_LINKED)
 		return;
 	p->ckpt_job.flags = p->flags;
 	p->ckpt_job.devices_bytes = p->devices_bytes;
@@ -184,6 +184,7 @@ void primary_pause_step(struct primary *p)
 		why = p->last_err;
 		primary_run_guest(p);
 		primary_abort(p, "checkpoint failed", &why);
+		primary_resume_step(p);
 		return;
 	}
 	if ((p->flags & WIRE_EPOCH_VERIFY) && !p->hashed) {
@@ -197,4 +198,5 @@ void primary_pause_step(struct primary *p)
 	else
 		primary_run_guest(p);
 	primary_send(p);
+	primary_resume_step(p);
 }

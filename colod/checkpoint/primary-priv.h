@@ -6,6 +6,7 @@
 
 #include "colod/checkpoint/primary.h"
 #include "colod/checkpoint/progress.h"
+#include "colod/checkpoint/tx-resume.h"
 
 enum primary_phase {
 	PRIMARY_OFF,     /* no session */
@@ -19,6 +20,18 @@ enum primary_phase {
 	PRIMARY_AWAIT,   /* sent; waiting for RECEIVED (and LOADED of a switch-over) */
 };
 
+/* The way of a session from one link to the next. */
+enum primary_link {
+	PRIMARY_LINKED,
+	PRIMARY_CUT,     /* the link is lost */
+	PRIMARY_OFFERED, /* a new one waits until the worker, and a pause of the guest, are through */
+	PRIMARY_ASKING, /* the worker hears what has arrived, and sends RESUME */
+	PRIMARY_AGREED, /* waiting for RESUME_ACK */
+};
+
+/* What the secondary can have said between RESUME_ACK and our worker's word that it was asked. */
+#define PRIMARY_EARLY_MAX 8
+
 enum tx_work {
 	TX_OPEN,
 	TX_ROUND,
@@ -26,6 +39,7 @@ enum tx_work {
 	TX_CAPTURE,
 	TX_HASH,
 	TX_FINISH,
+	TX_RESUME,
 	TX_CLOSE,
 };
 
@@ -42,10 +56,12 @@ struct tx_job {
 	bool committed_before; /* the previous epoch was committed: tx_committed() first */
 	uint64_t epoch, budget_bytes, devices_bytes;
 	uint32_t flags;
+	bool closed, sent; /* TX_RESUME */
 	/* out */
 	int status;
 	struct tx_round round;
 	bool full_done;
+	struct tx_resumed resumed;
 	uint64_t unsent, used;
 	struct err err;
 };
@@ -67,20 +83,24 @@ struct primary {
 	const struct ckpt_env *env;
 	struct tx tx;
 	struct worker *worker;
-	struct tx_job round_job, ckpt_job, close_job;
+	struct tx_job round_job, ckpt_job, resume_job, close_job;
 	int bulk_fd; /* owned by tx once opened; kept to shut the connection down */
+	enum primary_link link;
+	uint64_t acked; /* epoch of RESUME_ACK; 0: it has not come */
+	struct wire_msg early[PRIMARY_EARLY_MAX];
+	unsigned nearly;
 	bool full;
 	struct loop_src *period_timer, *round_timer, *stall_timer;
 	uint64_t stall_epoch, stall_bytes;
 	enum primary_phase stall_phase;
 	enum primary_phase phase;
 	uint64_t session;
-	uint64_t epoch;       /* last committed */
-	uint64_t loaded;      /* last LOADED */
-	bool synced;          /* the first checkpoint is committed */
-	bool peer_may_hold;   /* see primary_peer_may_hold(); outlives sessions */
-	bool announced;       /* SYNCED was raised */
-	unsigned late_rounds; /* since the end of the first full copy */
+	uint64_t epoch;           /* last committed */
+	uint64_t loaded;          /* last LOADED */
+	bool synced;              /* the first checkpoint is committed */
+	bool peer_may_hold;       /* see primary_peer_may_hold(); outlives sessions */
+	bool announced;           /* SYNCED was raised */
+	unsigned late_rounds;     /* since the end of the first full copy */
 	struct progress progress; /* of the first full copy */
 	bool outbox_done; /* RECEIVED came: the worker has to empty the outbox before its next work
 			   */
@@ -131,6 +151,13 @@ void primary_schedule(struct primary *p);
 void primary_arm_stall(struct primary *p);
 void primary_await_ready(struct primary *p);
 void primary_on_stall(void *arg);
+
+/* primary-resume.c: the session over a new link */
+void primary_resume_step(struct primary *p);
+void primary_resume_done(struct primary *p);
+
+/* Before a session has a link again: what is of use then, at once or later. */
+void primary_early_message(struct primary *p, const struct wire_msg *m);
 
 /* primary-packets.c: orders to the proxy */
 void primary_packets_init(struct primary *p);

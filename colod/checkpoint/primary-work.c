@@ -15,6 +15,8 @@
 static int run_finish(struct tx *tx, struct tx_job *j)
 {
 	j->used = tx->outbox.used;
+	if (!tx_full_copy_done(tx))
+		return err_set(&j->err, EPROTO, "the first full copy is not whole");
 	return tx_finish(tx, j->flags, j->devices_bytes, &j->err);
 }
 
@@ -40,6 +42,8 @@ static int run_work(struct tx *tx, struct tx_job *j)
 		return tx_hash_ram(tx, &j->err);
 	case TX_FINISH:
 		return run_finish(tx, j);
+	case TX_RESUME:
+		return tx_resume(tx, j->fd, j->closed, j->sent, &j->resumed, &j->err);
 	case TX_CLOSE:
 		tx_close(tx);
 		return 0;
@@ -68,6 +72,7 @@ static void job_done(struct job *job)
 	progress_note(&j->p->progress, atomic_load(&j->p->tx.left), clock_now_us());
 	if (j->session == j->p->session)
 		primary_work_done(j->p, j);
+	primary_resume_step(j->p);
 }
 
 static void job_init(struct primary *p, struct tx_job *j)
@@ -82,6 +87,7 @@ void primary_work_init(struct primary *p)
 {
 	job_init(p, &p->round_job);
 	job_init(p, &p->ckpt_job);
+	job_init(p, &p->resume_job);
 	job_init(p, &p->close_job);
 }
 
@@ -109,7 +115,7 @@ static uint64_t take_allowance(struct primary *p)
 
 void primary_round(struct primary *p)
 {
-	if (p->round_job.busy || p->ckpt_job.busy)
+	if (p->link != PRIMARY_LINKED || p->round_job.busy || p->ckpt_job.busy)
 		return;
 	atomic_store(&p->tx.hurry, false);
 	p->round_job.budget_bytes = take_allowance(p);

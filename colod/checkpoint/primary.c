@@ -95,6 +95,7 @@ void primary_start(struct primary *p, int bulk_fd, uint64_t epoch, bool full)
 {
 	p->session++;
 	p->phase = PRIMARY_WAIT;
+	p->link = PRIMARY_LINKED;
 	p->bulk_fd = bulk_fd;
 	p->full = full;
 	p->epoch = p->loaded = epoch;
@@ -132,10 +133,11 @@ static void end_session(struct primary *p)
 	loop_timer_disarm(p->round_timer);
 	loop_timer_disarm(p->stall_timer);
 	atomic_store(&p->tx.hurry, true);
-	if (p->phase == PRIMARY_WAIT) /* not yet the worker's */
+	if (p->phase == PRIMARY_WAIT || p->link == PRIMARY_OFFERED) /* not yet the worker's */
 		close(p->bulk_fd);
 	p->bulk_fd = -1;
 	p->phase = PRIMARY_OFF;
+	p->link = PRIMARY_LINKED;
 	p->session++;
 	primary_submit(p, &p->close_job, TX_CLOSE);
 	answer_all(p);
@@ -175,7 +177,7 @@ int primary_detach(struct primary *p)
 bool primary_is_idle(const struct primary *p)
 {
 	return p->phase == PRIMARY_OFF && !p->round_job.busy && !p->ckpt_job.busy &&
-	       !p->close_job.busy && !p->calls && primary_packets_idle(p);
+	       !p->resume_job.busy && !p->close_job.busy && !p->calls && primary_packets_idle(p);
 }
 
 uint64_t primary_epoch(const struct primary *p)
@@ -213,6 +215,8 @@ bool primary_holds_guest(const struct primary *p)
 void primary_trigger(struct primary *p, enum ckpt_trigger t)
 {
 	p->triggers |= BIT(t);
+	if (p->link != PRIMARY_LINKED)
+		return;
 	if (p->phase == PRIMARY_COPY && t == CKPT_BY_FIRST)
 		primary_begin(p);
 	else
@@ -286,6 +290,10 @@ void primary_message(struct primary *p, const struct wire_msg *m)
 
 	if (p->phase == PRIMARY_OFF)
 		return;
+	if (p->link != PRIMARY_LINKED && m->type != WIRE_FAILED) {
+		primary_early_message(p, m);
+		return;
+	}
 	switch (m->type) {
 	case WIRE_READY:
 		on_ready(p, m);
@@ -299,7 +307,9 @@ void primary_message(struct primary *p, const struct wire_msg *m)
 		primary_maybe_complete(p);
 		break;
 	case WIRE_VERIFIED:
-		p->verified |= sending;
+		if (!sending || m->epoch != p->epoch + !p->committed)
+			break; /* of an epoch before, said again after a resume */
+		p->verified = true;
 		p->verify_result = *m;
 		primary_maybe_complete(p);
 		break;
@@ -351,6 +361,8 @@ static void job_failed(struct primary *p, struct tx_job *j)
 		primary_pause_step(p);
 		return;
 	}
+	if (p->link == PRIMARY_CUT || p->link == PRIMARY_OFFERED)
+		return; /* of the link that is lost */
 	if (p->tx.link_failed)
 		ckpt_event(p->env, FSM_EV_LINK_LOST, "%s", err_msg(&why));
 	else
@@ -400,6 +412,9 @@ void primary_work_done(struct primary *p, struct tx_job *j)
 		p->sent = true;
 		p->phase = PRIMARY_AWAIT;
 		primary_maybe_complete(p);
+		break;
+	case TX_RESUME:
+		primary_resume_done(p);
 		break;
 	case TX_CLOSE:
 		break;

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The secondary's receiving thread: every frame is checked before it touches the replica. */
-#include "colod/checkpoint/rx.h"
+#include "colod/checkpoint/rx-priv.h"
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "colod/checkpoint/chain.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-static int read_bytes(struct rx *rx, void *buf, size_t len, struct err *e)
+int rx_read_bytes(struct rx *rx, void *buf, size_t len, struct err *e)
 {
 	int r = io_read_full(rx->fd, buf, len);
 
@@ -89,14 +91,14 @@ static int receive_pages(struct rx *rx, uint32_t length, struct err *e)
 {
 	uint8_t head[WIRE_PAGES_HEAD_BYTES];
 	struct wire_pages *f = &rx->frame;
-	int r = read_bytes(rx, head, sizeof(head), e);
+	int r = rx_read_bytes(rx, head, sizeof(head), e);
 
 	if (!r)
 		r = wire_decode_pages_head(f, head, length, e);
 	if (!r)
 		r = check_epoch(rx, f->epoch, "PAGES", e);
 	if (!r)
-		r = read_bytes(rx, rx->entry_buf, 8ul * f->count, e);
+		r = rx_read_bytes(rx, rx->entry_buf, 8ul * f->count, e);
 	if (!r)
 		r = wire_decode_pages_entries(f, rx->entry_buf, length,
 					      guest_pages(rx->replica->guest), e);
@@ -104,9 +106,15 @@ static int receive_pages(struct rx *rx, uint32_t length, struct err *e)
 		return r;
 	XXH3_64bits_update(rx->hash, head, sizeof(head));
 	XXH3_64bits_update(rx->hash, rx->entry_buf, 8ul * f->count);
+	for (uint32_t i = 0; i < f->count; i++)
+		bitmap_clear(&rx->received, f->entries[i] & ~WIRE_ZERO_PAGE);
 	r = receive_page_data(rx, e);
 	if (r)
 		return r;
+	for (uint32_t i = 0; i < f->count; i++)
+		bitmap_set(&rx->received, f->entries[i] & ~WIRE_ZERO_PAGE);
+	rx->frames++;
+	rx->digest = XXH3_64bits_digest(rx->hash);
 	if (rx->replica->direct)
 		put_direct(rx->replica, f);
 	rx->entries += f->count;
@@ -119,7 +127,7 @@ static int receive_hashes(struct rx *rx, uint32_t length, struct err *e)
 	uint64_t npages = guest_pages(rx->replica->guest);
 	uint8_t head[WIRE_HASHES_HEAD_BYTES];
 	struct wire_hashes h;
-	int r = read_bytes(rx, head, sizeof(head), e);
+	int r = rx_read_bytes(rx, head, sizeof(head), e);
 
 	if (!r)
 		r = wire_decode_hashes_head(&h, head, length, npages, e);
@@ -131,7 +139,7 @@ static int receive_hashes(struct rx *rx, uint32_t length, struct err *e)
 		rx->replica->page_hashes = calloc(npages, 8);
 	if (!rx->replica->page_hashes)
 		return err_errno(e, ENOMEM, "verify");
-	r = read_bytes(rx, rx->replica->page_hashes + h.first, 8ul * h.count, e);
+	r = rx_read_bytes(rx, rx->replica->page_hashes + h.first, 8ul * h.count, e);
 	for (uint64_t i = h.first; !r && i < h.first + h.count; i++)
 		rx->replica->page_hashes[i] = get_be64((uint8_t *)&rx->replica->page_hashes[i]);
 	return r;
@@ -141,7 +149,7 @@ static int receive_devices(struct rx *rx, uint32_t length, struct err *e)
 {
 	uint64_t bytes = length - WIRE_DEVICES_HEAD_BYTES;
 	uint8_t head[WIRE_DEVICES_HEAD_BYTES];
-	int r = read_bytes(rx, head, sizeof(head), e);
+	int r = rx_read_bytes(rx, head, sizeof(head), e);
 
 	if (!r)
 		r = check_epoch(rx, get_be64(head), "DEVICES", e);
@@ -152,7 +160,7 @@ static int receive_devices(struct rx *rx, uint32_t length, struct err *e)
 			       "peer sent %" PRIu64 " bytes of device state, at most %" PRIu64
 			       " fit",
 			       bytes, rx->replica->guest->vmstate_max_bytes);
-	r = read_bytes(rx, rx->replica->devices, bytes, e);
+	r = rx_read_bytes(rx, rx->replica->devices, bytes, e);
 	if (r)
 		return r;
 	XXH3_64bits_update(rx->hash, rx->replica->devices, bytes);
@@ -184,7 +192,7 @@ static int check_send(struct rx *rx, const struct wire_msg *m, struct err *e)
 			       "epoch %" PRIu64 " arrived damaged: checksum %016" PRIx64
 			       ", expected %016" PRIx64,
 			       m->epoch, checksum, m->checksum);
-	return 0;
+	return rx_check_whole(rx, e);
 }
 
 /* 1: an epoch is complete and in the report, 0: go on. */
@@ -192,7 +200,7 @@ static int receive_frame(struct rx *rx, struct err *e)
 {
 	uint8_t buf[WIRE_MSG_MAX_BYTES];
 	struct wire_header h;
-	int r = read_bytes(rx, buf, WIRE_HEADER_BYTES, e);
+	int r = rx_read_bytes(rx, buf, WIRE_HEADER_BYTES, e);
 
 	if (!r)
 		r = wire_decode_header(&h, buf, e);
@@ -206,7 +214,7 @@ static int receive_frame(struct rx *rx, struct err *e)
 	case WIRE_DEVICES:
 		return receive_devices(rx, h.length, e);
 	case WIRE_SEND:
-		r = read_bytes(rx, buf, h.length, e);
+		r = rx_read_bytes(rx, buf, h.length, e);
 		if (!r)
 			r = wire_decode(&rx->report.send, &h, buf, e);
 		if (!r)
@@ -218,12 +226,16 @@ static int receive_frame(struct rx *rx, struct err *e)
 	}
 }
 
-static void begin_epoch(struct rx *rx, uint64_t epoch)
+void rx_begin_epoch(struct rx *rx, uint64_t epoch)
 {
+	pagestore_reset(&rx->replica->stage);
 	rx->epoch = epoch;
 	rx->entries = rx->zero_entries = 0;
+	rx->frames = 0;
+	rx->complete = rx->was_resumed = false;
+	bitmap_zero(&rx->received);
 	rx->replica->devices_bytes = 0;
-	XXH3_64bits_reset(rx->hash);
+	rx->digest = chain_begin(rx->hash, 0, 0);
 }
 
 static void *rx_main(void *arg)
@@ -231,15 +243,21 @@ static void *rx_main(void *arg)
 	struct rx *rx = arg;
 	int r;
 
+	r = rx->resuming ? rx_shake_hands(rx, &rx->report.err) : 0;
 	for (;;) {
-		while (!(r = receive_frame(rx, &rx->report.err)))
-			;
-		rx->report.status = MIN(r, 0);
-		mailbox_post(&rx->to_loop, &rx->report.mail);
+		while (!r && !rx->complete)
+			r = receive_frame(rx, &rx->report.err);
+		/* Of an epoch that was complete before the link broke the loop has heard. */
+		if (r) {
+			rx->complete |= r > 0;
+			rx->report.status = MIN(r, 0);
+			mailbox_post(&rx->to_loop, &rx->report.mail);
+		}
 		if (mailbox_wait(&rx->to_thread) == &rx->stop || r < 0)
 			return NULL;
-		pagestore_reset(&rx->replica->stage);
-		begin_epoch(rx, rx->epoch + 1);
+		rx->gos_taken++;
+		rx_begin_epoch(rx, rx->epoch + 1);
+		r = 0;
 	}
 }
 
@@ -265,8 +283,10 @@ int rx_init(struct rx *rx, const struct ckpt_env *env, struct replica *replica,
 	rx->stats = env->stats;
 	rx->on_report = on_report;
 	rx->arg = arg;
+	rx->resumed.resumed = true;
 	rx->hash = XXH3_createState();
-	if (!rx->hash)
+	rx->bits = malloc(WIRE_BITMAP_PAGES_MAX / 8);
+	if (!rx->hash || !rx->bits || bitmap_init(&rx->received, guest_pages(replica->guest)))
 		return err_errno(e, ENOMEM, "receive side of the checkpoint engine");
 	r = mailbox_init(&rx->to_loop, e);
 	if (!r)
@@ -283,17 +303,17 @@ void rx_destroy(struct rx *rx)
 	mailbox_destroy(&rx->to_loop);
 	mailbox_destroy(&rx->to_thread);
 	XXH3_freeState(rx->hash);
+	bitmap_destroy(&rx->received);
+	free(rx->bits);
 	rx->hash = NULL;
 }
 
-int rx_start(struct rx *rx, int fd, uint64_t epoch, struct err *e)
+int rx_run(struct rx *rx, int fd, struct err *e)
 {
 	sigset_t all, old;
 	int r;
 
 	rx->fd = fd;
-	pagestore_reset(&rx->replica->stage);
-	begin_epoch(rx, epoch);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&rx->thread, NULL, rx_main, rx);
@@ -307,9 +327,30 @@ int rx_start(struct rx *rx, int fd, uint64_t epoch, struct err *e)
 	return 0;
 }
 
+int rx_start(struct rx *rx, int fd, uint64_t epoch, struct err *e)
+{
+	rx->resuming = false;
+	rx->gos = rx->gos_taken = 0;
+	rx_begin_epoch(rx, epoch);
+	return rx_run(rx, fd, e);
+}
+
+/* What the loop has said to a thread that did not come to it, or to none. */
+static void catch_up(struct rx *rx)
+{
+	if (rx->gos == rx->gos_taken)
+		return;
+	rx->gos_taken = rx->gos;
+	rx_begin_epoch(rx, rx->epoch + 1);
+}
+
 void rx_continue(struct rx *rx)
 {
-	mailbox_post(&rx->to_thread, &rx->go);
+	rx->gos++;
+	if (rx->running)
+		mailbox_post(&rx->to_thread, &rx->go);
+	else
+		catch_up(rx);
 }
 
 static void join(struct rx *rx)
@@ -329,6 +370,14 @@ void rx_stop(struct rx *rx)
 	shutdown(rx->fd, SHUT_RDWR);
 	join(rx);
 	close_fd(&rx->fd);
+}
+
+void rx_suspend(struct rx *rx)
+{
+	if (!rx->running)
+		return;
+	rx_stop(rx);
+	catch_up(rx);
 }
 
 int rx_detach(struct rx *rx)

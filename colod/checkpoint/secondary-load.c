@@ -191,18 +191,19 @@ void secondary_on_load_timer(void *arg)
 static void applied(struct secondary *s)
 {
 	struct apply_job *j = &s->job;
-	struct wire_msg m = {.type = WIRE_VERIFIED,
-			     .epoch = s->committed,
-			     .entries = j->verified.pages,
-			     .zero_entries = j->verified.differing,
-			     .checksum = j->verified.first_differing};
 
-	if (j->verify)
-		s->env->ops->send(s->env->arg, &m);
+	if (j->verify) {
+		s->verified = (struct wire_msg){.type = WIRE_VERIFIED,
+						.epoch = s->committed,
+						.entries = j->verified.pages,
+						.zero_entries = j->verified.differing,
+						.checksum = j->verified.first_differing};
+		s->env->ops->send(s->env->arg, &s->verified);
+	}
 	s->replica.direct = false;
 	/* The stage is free. After a switch-over's last epoch the connection turns round: rx reads
 	 * no further. */
-	if (!(s->flags & WIRE_EPOCH_SWITCH) && s->rx.running)
+	if (!(s->flags & WIRE_EPOCH_SWITCH))
 		rx_continue(&s->rx);
 	if (!load_can_wait(s)) {
 		start_load(s);

@@ -56,6 +56,7 @@ struct secondary {
 	bool reset_allowed; /* only for the reset that brings it back: QEMU has -no-reboot */
 	bool go_live;       /* as soon as what is under way has ended */
 	bool link_lost;
+	bool resuming; /* the receiving thread has a new connection, which is not agreed on yet */
 	uint64_t committed, loaded;
 	uint64_t new_epoch; /* of the last NEW; its SUSPENDED is sent when @suspended */
 	bool suspended;
@@ -72,6 +73,7 @@ struct secondary {
 	uint64_t stopped_session, loaded_session, take_session;
 	unsigned calls, stale_calls;
 	uint64_t load_count;
+	struct wire_msg verified; /* the last VERIFIED */
 };
 
 /* secondary.c */
@@ -86,6 +88,9 @@ void secondary_maybe_suspended(struct secondary *s);
 
 /* No frame reaches our guest any more. */
 void secondary_packets_are_stopped(struct secondary *s);
+
+/* secondary-resume.c: the primary says how the session goes on */
+void secondary_resumed(struct secondary *s, const struct wire_msg *resume);
 
 /* secondary-load.c */
 void secondary_work_init(struct secondary *s);

@@ -94,6 +94,9 @@ static void on_new(struct secondary *s, const struct wire_msg *m)
 	}
 	s->new_epoch = m->epoch;
 	s->suspended = false;
+	/* What an earlier NEW of this epoch has begun goes on: that one was lost with its link. */
+	if (s->phase == SECONDARY_STOPPING || s->stopped_call.busy)
+		return;
 	if (s->running || s->phase == SECONDARY_RUN)
 		s->phase = SECONDARY_STOPPING;
 	/* Before QEMU stops, so that it finds its taps empty then; and if it stands still: a load
@@ -144,6 +147,10 @@ static void on_report(void *arg, struct rx_report *r)
 	}
 	if (r->status) {
 		ckpt_event(s->env, FSM_EV_LINK_LOST, "%s", err_msg(&r->err));
+		return;
+	}
+	if (r->resumed) {
+		secondary_resumed(s, &r->send);
 		return;
 	}
 	s->staged = true;
@@ -249,6 +256,8 @@ void secondary_start(struct secondary *s, int bulk_fd, uint64_t epoch, bool full
 	s->loaded = s->marked = epoch;
 	s->announced = !full;
 	s->flags = s->staged_flags = 0;
+	s->resuming = false;
+	s->verified.epoch = 0;
 	s->running = s->go_live = s->link_lost = s->suspended = s->staged = s->shut_down = false;
 	secondary_submit(s, full ? APPLY_SETUP_FULL : APPLY_SETUP_SWAPPED);
 }

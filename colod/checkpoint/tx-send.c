@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static int write_iov(struct tx *tx, struct iovec *iov, int n, struct err *e)
+int tx_write_iov(struct tx *tx, struct iovec *iov, int n, struct err *e)
 {
 	uint64_t bytes = 0;
 	int r;
@@ -26,6 +26,16 @@ static int write_iov(struct tx *tx, struct iovec *iov, int n, struct err *e)
 	}
 	atomic_fetch_add(&tx->stats->bytes_sent, bytes);
 	return 0;
+}
+
+/* Noted before it leaves: what leaves in part has to be sent again. */
+static void note_frame(struct tx *tx)
+{
+	uint32_t number = (uint32_t)MIN(++tx->frames, UINT32_MAX);
+
+	for (uint32_t i = 0; i < tx->frame.count; i++)
+		tx->sent_in[tx->frame.entries[i] & ~WIRE_ZERO_PAGE] = number;
+	tx->digests[tx->frames % TX_DIGESTS] = XXH3_64bits_digest(tx->hash);
 }
 
 static int flush_frame(struct tx *tx, struct err *e)
@@ -45,12 +55,13 @@ static int flush_frame(struct tx *tx, struct err *e)
 		XXH3_64bits_update(tx->hash, tx->frame_data[i], PAGE_BYTES);
 		iov[n++] = (struct iovec){(void *)(uintptr_t)tx->frame_data[i], PAGE_BYTES};
 	}
+	note_frame(tx);
 	tx->entries += f->count;
 	tx->zero_entries += f->count - f->data_pages;
 	atomic_fetch_add(&tx->stats->zero_pages, f->count - f->data_pages);
 	f->count = f->data_pages = 0;
 	atomic_store(&tx->left, tx_pages_left(tx));
-	return write_iov(tx, iov, n, e);
+	return tx_write_iov(tx, iov, n, e);
 }
 
 /* Returns the bytes that the page adds to the frame. */
@@ -94,23 +105,50 @@ int tx_send_unsent(struct tx *tx, uint64_t *budget, bool may_hurry, struct err *
 	return flush_frame(tx, e);
 }
 
+static uint64_t add_from_ram(struct tx *tx, uint64_t page)
+{
+	uint8_t *data = tx->bounce + ((uint64_t)tx->frame.count << PAGE_SHIFT);
+
+	memcpy(data, tx->guest->ram + (page << PAGE_SHIFT), PAGE_BYTES);
+	if (tx->fingerprints)
+		fingerprints_update(tx->fingerprints, page, data);
+	return add_page(tx, page, data);
+}
+
+/* Lost on its way within the first full copy. */
+static int send_missing(struct tx *tx, uint64_t *budget, struct err *e)
+{
+	uint64_t page = 0;
+
+	while (tx->missing_pages && *budget) {
+		page = bitmap_next(&tx->missing, page);
+		spend(budget, add_from_ram(tx, page));
+		bitmap_clear(&tx->missing, page);
+		tx->missing_pages--;
+		if (tx->frame.count == WIRE_PAGES_MAX) {
+			int r = flush_frame(tx, e);
+
+			if (r)
+				return r;
+		}
+	}
+	return flush_frame(tx, e);
+}
+
 int tx_send_full(struct tx *tx, uint64_t *budget, struct err *e)
 {
 	uint64_t npages = guest_pages(tx->guest);
+	int r;
 
+	tx->frame.count = tx->frame.data_pages = 0;
+	r = send_missing(tx, budget, e);
+	if (r)
+		return r;
 	while (tx->full_cursor < npages && *budget) {
 		uint64_t n = MIN(npages - tx->full_cursor, WIRE_PAGES_MAX);
-		int r;
 
-		memcpy(tx->bounce, tx->guest->ram + (tx->full_cursor << PAGE_SHIFT),
-		       n << PAGE_SHIFT);
-		for (uint64_t i = 0; i < n; i++) {
-			const uint8_t *data = tx->bounce + (i << PAGE_SHIFT);
-
-			if (tx->fingerprints)
-				fingerprints_update(tx->fingerprints, tx->full_cursor + i, data);
-			spend(budget, add_page(tx, tx->full_cursor + i, data));
-		}
+		for (uint64_t i = 0; i < n; i++)
+			spend(budget, add_from_ram(tx, tx->full_cursor + i));
 		tx->full_cursor += n;
 		r = flush_frame(tx, e);
 		if (r)
@@ -137,11 +175,10 @@ static int send_hashes(struct tx *tx, struct err *e)
 			put_be64(body + 8 * i, tx->page_hashes[h.first + i]);
 		iov[0] = (struct iovec){head, wire_encode_hashes_head(&h, head)};
 		iov[1] = (struct iovec){body, 8ull * h.count};
-		r = write_iov(tx, iov, 2, e);
+		r = tx_write_iov(tx, iov, 2, e);
 		if (r)
 			return r;
 	}
-	free(steal_ptr(&tx->page_hashes));
 	return 0;
 }
 
@@ -161,7 +198,7 @@ static int send_devices(struct tx *tx, uint64_t bytes, struct err *e)
 	put_be64(head + WIRE_HEADER_BYTES, tx->epoch);
 	XXH3_64bits_update(tx->hash, map, bytes);
 	iov[1].iov_base = map;
-	r = write_iov(tx, iov, 2, e);
+	r = tx_write_iov(tx, iov, 2, e);
 	munmap(map, bytes);
 	return r;
 }
@@ -188,5 +225,5 @@ int tx_finish(struct tx *tx, uint32_t flags, uint64_t devices_bytes, struct err 
 	XXH3_64bits_update(tx->hash, seal, sizeof(seal));
 	m.checksum = XXH3_64bits_digest(tx->hash);
 	iov.iov_len = wire_encode(&m, buf);
-	return write_iov(tx, &iov, 1, e);
+	return tx_write_iov(tx, &iov, 1, e);
 }

@@ -4,6 +4,7 @@
 #include "colod/checkpoint/tx.h"
 
 #include "base/cleanup.h"
+#include "colod/checkpoint/chain.h"
 #include "colod/checkpoint/fingerprint.h"
 #include "colod/checkpoint/tx-send.h"
 
@@ -34,8 +35,11 @@ int tx_init(struct tx *tx, const struct guest *g, struct tracker *t, struct ckpt
 		goto fail;
 	tx->bounce = malloc(WIRE_PAGES_MAX * PAGE_BYTES);
 	tx->hash = XXH3_createState();
-	if (!tx->bounce || !tx->hash || bitmap_init(&tx->unsent, npages) ||
-	    bitmap_init(&tx->written, npages)) {
+	tx->sent_in = calloc(npages, sizeof(tx->sent_in[0]));
+	tx->digests = calloc(TX_DIGESTS, sizeof(tx->digests[0]));
+	if (!tx->bounce || !tx->hash || !tx->sent_in || !tx->digests ||
+	    bitmap_init(&tx->unsent, npages) || bitmap_init(&tx->written, npages) ||
+	    bitmap_init(&tx->missing, npages)) {
 		r = err_errno(e, ENOMEM, "send side of the checkpoint engine");
 		goto fail;
 	}
@@ -51,8 +55,11 @@ void tx_destroy(struct tx *tx)
 	pagestore_destroy(&tx->outbox);
 	bitmap_destroy(&tx->unsent);
 	bitmap_destroy(&tx->written);
+	bitmap_destroy(&tx->missing);
 	fingerprints_free(tx->fingerprints);
 	free(tx->bounce);
+	free(tx->sent_in);
+	free(tx->digests);
 	free(tx->page_hashes);
 	XXH3_freeState(tx->hash);
 	memset(tx, 0, sizeof(*tx));
@@ -64,7 +71,8 @@ static void start_epoch(struct tx *tx, uint64_t epoch)
 	tx->epoch = epoch;
 	tx->entries = tx->zero_entries = 0;
 	tx->unsent_slots = 0;
-	XXH3_64bits_reset(tx->hash);
+	tx->frames = 0;
+	tx->digests[0] = chain_begin(tx->hash, 0, 0);
 }
 
 int tx_open(struct tx *tx, int fd, uint64_t epoch, bool full, struct err *e)
@@ -75,6 +83,9 @@ int tx_open(struct tx *tx, int fd, uint64_t epoch, bool full, struct err *e)
 	pagestore_reset(&tx->outbox);
 	bitmap_zero(&tx->unsent);
 	bitmap_zero(&tx->written);
+	bitmap_zero(&tx->missing);
+	tx->missing_pages = 0;
+	tx->first = full;
 	start_epoch(tx, epoch);
 	/* After a switch-over the tracker goes on: what the load itself wrote belongs to the first
 	 * epoch. */
@@ -92,10 +103,12 @@ void tx_committed(struct tx *tx)
 {
 	pagestore_reset(&tx->outbox);
 	bitmap_zero(&tx->unsent);
+	free(steal_ptr(&tx->page_hashes));
+	tx->first = false;
 	start_epoch(tx, tx->epoch + 1);
 }
 
-static void mark_unsent(struct tx *tx, uint32_t slot)
+void tx_mark_unsent(struct tx *tx, uint32_t slot)
 {
 	if (bitmap_test(&tx->unsent, slot))
 		return;
@@ -124,7 +137,11 @@ static bool take_page(struct tx *tx, uint64_t page)
 		pagestore_unslot(&tx->outbox, page);
 		return false;
 	}
-	mark_unsent(tx, slot);
+	tx_mark_unsent(tx, slot);
+	if (tx->missing_pages && bitmap_test(&tx->missing, page)) {
+		bitmap_clear(&tx->missing, page);
+		tx->missing_pages--;
+	}
 	return true;
 }
 

@@ -19,6 +19,11 @@ struct fingerprints;
  * @unsent: slots of @outbox whose present content has not left yet
  * @full_cursor: next page of the first full copy; npages when it is done. These pages are sent
  * straight from a bounce buffer: the outbox holds what was written since, never all RAM
+ * @missing: pages before @full_cursor, not in @outbox, that were sent and have not arrived
+ * @sent_in: page -> the frame, counted from the epoch's start, that its present content left in;
+ * UINT32_MAX: one that cannot be told. Means nothing for a page that was not sent in this epoch
+ * @digests: ring, by number of frames: XXH3 after that frame, as the receiver computes it
+ * @first: the epoch is the first full copy
  * @hurry:  set by the loop: a round in progress ends at the next frame
  * @left:   tx_pages_left(), for the loop
  */
@@ -31,6 +36,8 @@ struct tx {
 	struct bitmap written; /* scratch: what the tracker reported */
 	uint64_t unsent_slots;
 	uint64_t full_cursor;
+	struct bitmap missing;
+	uint64_t missing_pages;
 	struct fingerprints *fingerprints; /* NULL unless host pages are larger than 4 KB */
 	uint8_t *bounce;
 	int fd; /* bulk channel, blocking; owned */
@@ -39,12 +46,18 @@ struct tx {
 	const uint8_t *frame_data[WIRE_PAGES_MAX];
 	uint8_t frame_head[WIRE_PAGES_FRAME_HEAD_MAX];
 	XXH3_state_t *hash;
-	uint64_t entries, zero_entries; /* since the last SEND */
-	uint64_t *page_hashes;          /* of all RAM, while a verify is under way */
-	bool link_failed;               /* the last error came from the socket */
+	uint64_t entries, zero_entries; /* since the last SEND or RESUME */
+	uint64_t frames;                /* PAGES frames since the epoch's start */
+	uint32_t *sent_in;
+	uint64_t *digests;
+	bool first;
+	uint64_t *page_hashes; /* of all RAM, for a verify; until it is committed */
+	bool link_failed;      /* the last error came from the socket */
 	atomic_bool hurry;
 	atomic_uint_fast64_t left;
 };
+
+#define TX_DIGESTS 65536
 
 /** struct tx_round - what a round or a capture did. */
 struct tx_round {
@@ -88,14 +101,14 @@ void tx_committed(struct tx *tx);
 
 static inline bool tx_full_copy_done(const struct tx *tx)
 {
-	return tx->full_cursor >= guest_pages(tx->guest);
+	return tx->full_cursor >= guest_pages(tx->guest) && !tx->missing_pages;
 }
 
 /** tx_pages_left() - pages whose present content has not left yet, as far as is known. */
 static inline uint64_t tx_pages_left(const struct tx *tx)
 {
 	return guest_pages(tx->guest) - MIN(tx->full_cursor, guest_pages(tx->guest)) +
-	       tx->unsent_slots;
+	       tx->missing_pages + tx->unsent_slots;
 }
 
 #endif

@@ -112,7 +112,8 @@ struct receiver {
 	struct replica rep;
 	struct rx rx;
 	struct bitmap own;
-	unsigned reports;
+	unsigned reports, resumes;
+	struct wire_msg resume; /* the last */
 	int status;
 	struct wire_msg send;
 	struct err why;
@@ -122,6 +123,11 @@ static inline void receiver_report(void *arg, struct rx_report *r)
 {
 	struct receiver *x = arg;
 
+	if (r->resumed) {
+		x->resumes++;
+		x->resume = r->send;
+		return;
+	}
 	x->reports++;
 	x->status = r->status;
 	x->send = r->send;
