@@ -190,10 +190,11 @@ static int build_env(char ***env, const struct config *c, const struct arbiter_c
 {
 	const struct endpoint *peer = &c->peers[0];
 	bool v6 = strchr(peer->host, ':');
-	char address[sizeof(*peer) + 4];
+	char address[sizeof(*peer) + 4], session[20];
 	size_t n = 0;
 	int r = env_inherit(env, &n);
 
+	snprintf(session, sizeof(session), "%016llx", (unsigned long long)claim->session);
 	snprintf(address, sizeof(address), "%s%s%s:%s", v6 ? "[" : "", peer->host, v6 ? "]" : "",
 		 peer->port);
 	if (!r)
@@ -202,6 +203,8 @@ static int build_env(char ***env, const struct config *c, const struct arbiter_c
 		r = env_add(env, &n, "COLOD_ROLE", claim->primary ? "primary" : "secondary");
 	if (!r)
 		r = env_add(env, &n, "COLOD_PEER", address);
+	if (!r)
+		r = env_add(env, &n, "COLOD_SESSION", session);
 	return r ? r : env_add(env, &n, "COLOD_REASON", reason_word(claim->reason));
 }
 

@@ -33,6 +33,8 @@ static void try_start(void *arg)
 	/* After a switch-over the new primary was gone before we were ready to follow it. */
 	if (d->state == FSM_FAILOVER)
 		secondary_go_live(d->secondary);
+	else if (d->role == ROLE_SECONDARY && d->paused_at_us)
+		secondary_suspend(d->secondary);
 	if (d->has_early) {
 		d->has_early = false;
 		daemon_engine_message(d, &d->early);
@@ -100,13 +102,13 @@ bool daemon_session_can_resume(const struct daemon *d, uint64_t session)
 
 static void suspend(struct daemon *d)
 {
-	/* One that has not begun yet has nothing to go on with. */
-	if (d->start_fd >= 0)
-		d->session = 0;
-	close_fd(&d->start_fd);
+	/* What has not begun has nothing to go on with, but for the checkpoint that a new secondary
+	 * stands at after a switch-over. */
+	if (d->start_fd >= 0 && (d->start_full || d->role == ROLE_PRIMARY))
+		close_fd(&d->start_fd);
 	if (d->role == ROLE_PRIMARY)
 		primary_suspend(d->primary);
-	else
+	else if (d->start_fd < 0)
 		secondary_suspend(d->secondary);
 	daemon_packets_detach(d);
 	link_down(d->link);

@@ -46,6 +46,7 @@ def take_over(pair, node):
 
 def lose(pair, node, rng, blow, specs, may_lose=ANY):
     """Strike a host under load: every connection goes on at the other one."""
+    pair.decide(pair.other(node))
     with Loads(pair.client, pair.folder, specs) as loads:
         loads.wait_progress(10)
         at_a_random_moment(rng)

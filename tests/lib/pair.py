@@ -23,6 +23,7 @@ QEMUS = {
     "qemu10": str(BUILD / "qemu10" / "qemu-system-x86_64"),
 }
 PORT = 7700
+ARBITER = pathlib.Path(__file__).resolve().parent / "arbiter.sh"
 TAIL_LINES = 60
 
 
@@ -220,6 +221,9 @@ class Pair:
         for node in (self.a, self.b):
             if nics:
                 node.config["nic"] = [nic_line(nic) for nic in range(nics)]
+            node.config["arbiter"] = "exec"
+            node.config["arbiter_command"] = f"sh {ARBITER} {self.folder} {node.folder.name}"
+            node.config["recover_timeout_ms"] = 200
             node.config.update(config)
 
     def start(self):
@@ -245,6 +249,14 @@ class Pair:
     def client(self):
         """The namespace of the guest's clients."""
         return self.network.guest_net.client
+
+    def decide(self, node):
+        """Should the hosts lose each other: the only one that may go on, or None for the first that asks."""
+        only = self.folder / "only"
+        if node:
+            only.write_text(node.folder.name)
+        else:
+            only.unlink(missing_ok=True)
 
     def other(self, node):
         return self.b if node is self.a else self.a

@@ -64,7 +64,7 @@ static void rig_open(struct rig *r, enum arbiter_kind kind, const char *command)
 	*r = (struct rig){.config = {.name = "web",
 				     .arbiter = kind,
 				     .arbiter_timeout_ms = 60000,
-				     .peer = {.host = "fe80::1", .port = "9000"}}};
+				     .peers[0] = {.host = "fe80::1", .port = "9000"}}};
 	strcpy(r->folder, "/tmp/test-arbiter-XXXXXX");
 	assert_non_null(mkdtemp(r->folder));
 	snprintf(r->path, sizeof(r->path), "%s/out", r->folder);

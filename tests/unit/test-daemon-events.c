@@ -53,7 +53,11 @@ static int setup(void **state)
 	d->primary = h->rig.p;
 	assert_ok(secondary_new(&d->secondary, &d->env, &e), &e);
 	assert_ok(link_new(&d->link, d->loop, d->config, false, &daemon_link_handlers, d, &e), &e);
-	assert_int_equal(daemon_actions_init(d), 0);
+	assert_ok(arbiter_new(&d->arbiter, d->loop, d->config, &daemon_arbiter_handlers, d, &e),
+		  &e);
+	assert_int_equal(daemon_session_init(d), 0);
+	assert_int_equal(daemon_peer_init(d), 0);
+	d->started = true;
 	*state = h;
 	return 0;
 }
@@ -65,10 +69,13 @@ static int teardown(void **state)
 	qmp_loop_free(h->rig.side.guest.qmp);
 	h->rig.side.guest.qmp = NULL;
 	secondary_stop(h->d.secondary);
+	arbiter_free(h->d.arbiter);
 	link_free(h->d.link);
 	secondary_free(h->d.secondary);
 	close_fd(&h->d.start_fd);
 	loop_src_free(&h->d.start_timer);
+	loop_src_free(&h->d.recover_timer);
+	loop_src_free(&h->d.yield_timer);
 	rig_close(&h->rig);
 	free(h);
 	return 0;
@@ -84,7 +91,7 @@ static void hand_over(struct host *h)
 	secondary_says(&h->rig, WIRE_READY, EPOCH);
 	turn_until(d->loop, d->primary->phase == PRIMARY_PREPARE);
 	h->rig.guest_runs = false;
-	d->state = FSM_HANDOVER;
+	d->state = FSM_GIVEN;
 	daemon_event(d, FSM_EV_HANDED_OVER, NULL);
 	assert_int_equal(d->role, ROLE_SECONDARY);
 	assert_int_equal(d->state, FSM_COLO);
@@ -97,21 +104,24 @@ static void a_new_primary_that_dies_at_once_leaves_a_guest_that_goes_on(void **s
 
 	hand_over(h);
 	daemon_event(&h->d, FSM_EV_PEER_DEAD, "QEMU ended");
-	assert_int_equal(h->d.state, FSM_FAILOVER);
 	turn_until(h->d.loop, h->d.state == FSM_SOLO);
 	assert_int_equal(h->d.role, ROLE_PRIMARY);
 	assert_true(h->rig.guest_runs);
 	assert_int_equal(secondary_epoch(h->d.secondary), EPOCH);
 }
 
-static void a_link_that_breaks_right_after_the_switch_leads_to_a_failover(void **state)
+/* Whether the new primary runs the guest is not known: nobody goes on by himself. */
+static void a_link_that_breaks_right_after_the_switch_pauses(void **state)
 {
 	struct host *h = *state;
 
 	hand_over(h);
 	daemon_event(&h->d, FSM_EV_LINK_LOST, "broken");
-	assert_int_equal(h->d.state, FSM_COLO);
-	daemon_event(&h->d, FSM_EV_PEER_SILENT, "silence");
+	assert_int_equal(h->d.state, FSM_PAUSED);
+	turn_until(h->d.loop, h->d.arbiter_says[0]);
+	assert_int_equal(h->d.state, FSM_PAUSED);
+	assert_false(h->rig.guest_runs);
+	daemon_event(&h->d, FSM_EV_OP_FORCE, NULL);
 	turn_until(h->d.loop, h->d.state == FSM_SOLO);
 	assert_true(h->rig.guest_runs);
 }
@@ -137,7 +147,7 @@ static int called_by_primary(struct host *h, int *bulk)
 	int control = raw_connect(port);
 
 	h->d.role = ROLE_SECONDARY;
-	daemon_link_handlers.hello(&h->d, &m.hello);
+	daemon_link_handlers.hello(&h->d, NULL, &m.hello);
 	m.hello.role = ROLE_PRIMARY;
 	m.hello.session = 1;
 	m.hello.channel = WIRE_CHANNEL_CONTROL;
@@ -190,9 +200,9 @@ static void force_does_not_wait_for_the_primary_that_was_asked_before(void **sta
 	hear(h, control, WIRE_SWITCH_REQUEST);
 	forced = ask(path, "{\"cmd\":\"failover\",\"force\":true}\n");
 	assert_answer(h, patient, "took its place");
+	hear(h, control, WIRE_STOP);
 	assert_answer(h, forced, "\"ok\":true");
 	assert_int_equal(h->d.state, FSM_SOLO);
-	hear(h, control, WIRE_STOP);
 	control_close(h->d.control);
 	close(control);
 	close(bulk);
@@ -204,7 +214,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(a_new_primary_that_dies_at_once_leaves_a_guest_that_goes_on),
-		test(a_link_that_breaks_right_after_the_switch_leads_to_a_failover),
+		test(a_link_that_breaks_right_after_the_switch_pauses),
 		test(force_does_not_wait_for_the_primary_that_was_asked_before),
 	};
 
