@@ -213,7 +213,8 @@ const struct fsm_cell fsm_primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] = {
 			[FSM_EV_LIVE] = TO(ILLEGAL, GIVEN),
 			[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, GIVEN),
 		},
-	/* The guest runs, its output is held: the peer may come to life with its checkpoint. */
+	/* The guest runs. Its output is held, as the peer may come to life with its checkpoint; in a first
+	 * full copy, which the peer cannot, it is heard alone. */
 	[FSM_PAUSED] =
 		{
 			[FSM_EV_PEER_UP] = TO(START_SYNC, ACTIVE),
@@ -234,7 +235,7 @@ const struct fsm_cell fsm_primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] = {
 			[FSM_EV_RECOVER_TIMEOUT] = TO(ASK, PAUSED),
 			[FSM_EV_WON] = TO(GO_SOLO, SOLO),
 			[FSM_EV_LOST] = TO(YIELD, SETUP),
-			[FSM_EV_HOLD] = TO(NONE, PAUSED),
+			[FSM_EV_HOLD] = TO(MUTE, PAUSED),
 			[FSM_EV_OP_SWITCH] = TO(REFUSE, PAUSED),
 			[FSM_EV_OP_FORCE] = TO(ASK_FORCED, PAUSED),
 			[FSM_EV_OP_STOP] = TO(END_BOTH, COMPLETED),
@@ -269,7 +270,7 @@ const struct fsm_cell fsm_primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] = {
 			[FSM_EV_RECOVER_TIMEOUT] = TO(NONE, RECOVER),
 			[FSM_EV_WON] = TO(NONE, RECOVER),
 			[FSM_EV_LOST] = TO(YIELD, SETUP),
-			[FSM_EV_HOLD] = TO(NONE, RECOVER),
+			[FSM_EV_HOLD] = TO(MUTE, RECOVER),
 			[FSM_EV_OP_SWITCH] = TO(REFUSE, RECOVER),
 			[FSM_EV_OP_FORCE] = TO(REFUSE, RECOVER),
 			[FSM_EV_OP_STOP] = TO(END_BOTH, COMPLETED),
