@@ -44,7 +44,7 @@ void secondary_resume(struct secondary *s, int bulk_fd)
 static void say_again(struct secondary *s)
 {
 	ckpt_send(s->env, WIRE_RECEIVED, s->committed, 0);
-	if (s->verified.epoch == s->committed)
+	if (s->verified.type == WIRE_VERIFIED && s->verified.epoch == s->committed)
 		s->env->ops->send(s->env->arg, &s->verified);
 	ckpt_send(s->env, WIRE_LOADED, s->loaded, 0);
 }

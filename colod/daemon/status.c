@@ -74,6 +74,28 @@ static struct json_object *peer(const struct daemon *d)
 	return o;
 }
 
+/* Since when, by whom, and what the one says who may end it without the peer. */
+static struct json_object *paused(const struct daemon *d)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_ms_ago(o, "for_ms", d->paused_at_us);
+	add_bool(o, "by_order", d->by_order);
+	add_bool(o, "output_held", d->role == ROLE_PRIMARY && !d->alone);
+	add_str(o, "arbiter", d->arbiter_says[0] ? d->arbiter_says : NULL);
+	return o;
+}
+
+static struct json_object *arbiter(const struct daemon *d)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_str(o, "kind", arbiter_kind_name(d->config->arbiter));
+	add_str(o, "state", arbiter_state(d->arbiter));
+	add_bool(o, "alone", d->alone);
+	return o;
+}
+
 static struct json_object *sync(const struct ckpt_progress *g)
 {
 	struct json_object *o = json_object_new_object();
@@ -143,6 +165,7 @@ struct json_object *daemon_status(struct daemon *d)
 	add_num(o, "period_ms", c->period_ms);
 	add_num(o, "bandwidth", c->bandwidth_Bps);
 	add_num(o, "peer_timeout_ms", c->peer_timeout_ms);
+	add_num(o, "recover_timeout_ms", c->recover_timeout_ms);
 	add_num(o, "epoch", daemon_epoch(d));
 	if (d->primary && primary_copy_progress(d->primary, &copy))
 		add(o, "sync", sync(&copy));
@@ -152,6 +175,10 @@ struct json_object *daemon_status(struct daemon *d)
 	add_measurements(d, o);
 	if (d->link)
 		add(o, "peer", peer(d));
+	if (d->paused_at_us || d->muted)
+		add(o, "paused", paused(d));
+	if (d->arbiter)
+		add(o, "arbiter", arbiter(d));
 	if (d->guest)
 		add(o, "qemu", qemu(d->guest));
 	if (d->proxy)

@@ -59,9 +59,24 @@ static void consume(struct conn *c)
 		break_off(c, &e);
 }
 
+/* How much may be read at once. */
+static size_t room(const struct conn *c)
+{
+	struct wire_header h;
+	struct err e;
+
+	if (!c->exact)
+		return sizeof(c->in) - c->in_len;
+	if (c->in_len < WIRE_HEADER_BYTES)
+		return WIRE_HEADER_BYTES - c->in_len;
+	if (wire_decode_header(&h, c->in, &e))
+		return 1; /* which will be found out */
+	return WIRE_HEADER_BYTES + h.length - c->in_len;
+}
+
 static void receive(struct conn *c)
 {
-	ssize_t n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
+	ssize_t n = recv(c->fd, c->in + c->in_len, room(c), MSG_DONTWAIT);
 	struct err e;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -19,6 +19,7 @@ struct conn {
 	uint8_t in[CONN_BUF_BYTES], out[CONN_BUF_BYTES];
 	size_t in_len, out_len;
 	uint64_t last_heard_us;
+	bool exact; /* take no byte behind a message out of the socket: it may be another reader's */
 	void (*on_message)(struct conn *c, const struct wire_msg *m);
 	void (*on_closed)(struct conn *c, const struct err *reason);
 };

@@ -179,6 +179,7 @@ int dial_init(struct link *k)
 {
 	k->dial_data.on_message = on_data_message;
 	k->dial_data.on_closed = on_data_closed;
+	k->dial_data.exact = true;
 	return loop_add_timer(k->loop, &k->dial_timer, on_timer, k);
 }
 
