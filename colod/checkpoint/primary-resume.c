@@ -35,8 +35,12 @@ static void disarm(struct primary *p)
 
 void primary_suspend(struct primary *p)
 {
-	if (!primary_can_resume(p))
+	if (p->phase == PRIMARY_OFF)
 		return;
+	if (!primary_can_resume(p)) {
+		primary_stop(p);
+		return;
+	}
 	disarm(p);
 	atomic_store(&p->tx.hurry, true);
 	if (p->bulk_fd >= 0)

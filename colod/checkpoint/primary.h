@@ -49,7 +49,7 @@ int primary_detach(struct primary *p);
 
 /**
  * primary_suspend() - the link is lost: nothing is sent any more; a pause of the guest under way runs
- * to its end. The session stays. Any number of times, also while it is being resumed. After it no
+ * to its end. The session stays, unless it cannot be resumed: then it ends. Any number of times, also while it is being resumed. After it no
  * LINK_LOST comes before primary_resume().
  */
 void primary_suspend(struct primary *p);

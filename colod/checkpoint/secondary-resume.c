@@ -4,17 +4,24 @@
 
 #include <unistd.h>
 
+static bool is_receiving(const struct secondary *s)
+{
+	return s->phase >= SECONDARY_OPEN && s->phase < SECONDARY_HALT && !s->go_live;
+}
+
+/* After the last checkpoint of a switch-over nothing is received any more. */
 bool secondary_can_resume(const struct secondary *s)
 {
-	return s->phase >= SECONDARY_OPEN && s->phase < SECONDARY_HALT && !s->go_live &&
-	       !(s->flags & WIRE_EPOCH_SWITCH);
+	return is_receiving(s) && !(s->flags & WIRE_EPOCH_SWITCH);
 }
 
 void secondary_suspend(struct secondary *s)
 {
 	const struct rx *rx = &s->rx;
 
-	if (!secondary_can_resume(s))
+	if (s->phase == SECONDARY_SETUP)
+		secondary_stop(s); /* it has nothing yet */
+	if (!is_receiving(s))
 		return;
 	s->link_lost = true;
 	s->resuming = false;

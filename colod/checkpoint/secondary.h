@@ -37,7 +37,8 @@ void secondary_link_lost(struct secondary *s);
 
 /**
  * secondary_suspend() - the link is lost, but may come back: nothing is received any more, what is
- * committed is loaded to its end, what was received in part is kept. Any number of times, also while
+ * committed is loaded to its end, what was received in part is kept. A session that has not begun to
+ * receive ends. Any number of times, also while
  * the session is being resumed. After it no LINK_LOST comes before secondary_resume().
  */
 void secondary_suspend(struct secondary *s);

@@ -31,8 +31,10 @@ int tx_write_iov(struct tx *tx, struct iovec *iov, int n, struct err *e)
 /* Noted before it leaves: what leaves in part has to be sent again. */
 static void note_frame(struct tx *tx)
 {
-	uint32_t number = (uint32_t)MIN(++tx->frames, UINT32_MAX);
+	uint32_t number;
 
+	tx->frames++;
+	number = (uint32_t)MIN(tx->frames, UINT32_MAX);
 	for (uint32_t i = 0; i < tx->frame.count; i++)
 		tx->sent_in[tx->frame.entries[i] & ~WIRE_ZERO_PAGE] = number;
 	tx->digests[tx->frames % TX_DIGESTS] = XXH3_64bits_digest(tx->hash);

@@ -1,0 +1,874 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Sender and receiver over connections that break: what arrived is not sent again, and nothing is lost. */
+#include "tests/unit/cut-relay.h"
+#include "tests/unit/tx-rig.h"
+
+#include "base/bytes.h"
+#include "colod/checkpoint/tx-resume.h"
+
+#define FRAME_BYTES (12 + 12 + WIRE_PAGES_MAX * (8 + PAGE_BYTES)) /* a full one */
+
+/* ---- links ---- */
+
+/* The first full copy begins over @relay, which breaks after @limit bytes. */
+static void begin_copy(struct rig *r, struct relay *relay, uint64_t limit)
+{
+	struct err e;
+
+	relay_open(relay, limit);
+	r->secondary.rep.direct = true;
+	assert_ok(rx_start(&r->secondary.rx, relay->far, 1, &e), &e);
+	assert_ok(tx_open(&r->tx, relay->near, 1, true, &e), &e);
+}
+
+/* All that passed the cut has been read when the receiver says that no more comes. */
+static void await_cut(struct rig *r, struct relay *relay)
+{
+	assert_int_equal(receiver_await(&r->secondary), -ECONNRESET);
+	rx_suspend(&r->secondary.rx);
+	relay_close(relay);
+}
+
+static int resume(struct rig *r, struct relay *relay, uint64_t limit, uint64_t committed,
+		  bool closed, bool sent, struct tx_resumed *res)
+{
+	struct err e;
+
+	int ret;
+
+	relay_open(relay, limit);
+	assert_ok(rx_resume(&r->secondary.rx, relay->far, committed, &e), &e);
+	ret = tx_resume(&r->tx, relay->near, closed, sent, res, &e);
+	if (ret && !r->tx.link_failed)
+		fail_msg("%s", err_msg(&e));
+	return ret;
+}
+
+static void resume_well(struct rig *r, struct relay *relay, uint64_t limit, uint64_t committed,
+			bool closed, struct tx_resumed *res)
+{
+	unsigned before = r->secondary.resumes;
+
+	assert_int_equal(resume(r, relay, limit, committed, closed, false, res), 0);
+	turn_until(r->secondary.loop, r->secondary.resumes > before);
+	assert_int_equal(r->secondary.resume.epoch, res->epoch);
+	assert_int_equal(!!(r->secondary.resume.flags & WIRE_RESUME_CLOSED), res->closed);
+}
+
+/* Whatever it comes to: the link may break within. */
+static void round_or_cut(struct rig *r, uint64_t budget)
+{
+	struct tx_round round = {};
+	struct err e;
+
+	if (tx_round(&r->tx, budget, &round, &e))
+		assert_true(r->tx.link_failed);
+}
+
+static bool finish_or_cut(struct rig *r, uint64_t devices_bytes)
+{
+	struct err e;
+
+	if (!tx_finish(&r->tx, 0, devices_bytes, &e))
+		return true;
+	assert_true(r->tx.link_failed);
+	return false;
+}
+
+static void end(struct rig *r, struct relay *relay)
+{
+	rx_stop(&r->secondary.rx);
+	relay_close(relay);
+}
+
+/* After epoch 1: 500 written pages are cut after @limit bytes. */
+static void cut_epoch_2(struct rig *r, struct relay *relay, uint64_t limit)
+{
+	struct tx_resumed res;
+
+	begin_copy(r, relay, NO_CUT);
+	write_some(r, &r->primary, RIG_PAGES / 2);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	checkpoint(r);
+	relay_close(relay);
+	receiver_await(&r->secondary);
+	rx_suspend(&r->secondary.rx);
+	resume_well(r, relay, limit, 1, false, &res);
+	for (uint64_t p = 0; p < 500; p++)
+		side_write(&r->primary, p, p + 1000);
+}
+
+#define RESUME_BYTES (12 + 12)
+
+/* ---- what is sent again ---- */
+
+static void what_arrived_whole_is_not_sent_again(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	cut_epoch_2(r, &relay, RESUME_BYTES + 3 * FRAME_BYTES + FRAME_BYTES / 2);
+	round_or_cut(r, NO_BOUND);
+	await_cut(r, &relay);
+	assert_int_equal(r->secondary.rx.frames, 3);
+	resume_well(r, &relay, NO_CUT, 1, false, &res);
+	assert_int_equal(res.epoch, 2);
+	assert_int_equal(res.saved_pages, 3 * WIRE_PAGES_MAX);
+	assert_in_range(res.resent_pages, WIRE_PAGES_MAX, 500 - 3 * WIRE_PAGES_MAX);
+	round_trip(r, NO_BOUND);
+	checkpoint(r);
+	assert_int_equal(r->secondary.send.entries, 500 - 3 * WIRE_PAGES_MAX);
+	end(r, &relay);
+}
+
+static void a_page_that_changed_after_it_arrived_is_sent_again(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	cut_epoch_2(r, &relay, NO_CUT);
+	round_trip(r, NO_BOUND);
+	side_write(&r->primary, 7, 1);
+	side_write(&r->primary, 8, 2);
+	capture(r);
+	side_write(&r->primary, 8, 3); /* of the next epoch */
+	relay_close(&relay);
+	receiver_await(&r->secondary);
+	rx_suspend(&r->secondary.rx);
+	resume_well(r, &relay, NO_CUT, 1, true, &res);
+	assert_true(res.closed);
+	assert_int_equal(r->tx.unsent_slots, res.resent_pages + 2);
+	side_write(&r->primary, 8, 2);
+	finish(r, 0, 1);
+	receiver_apply(&r->secondary);
+	assert_replicated(r);
+	end(r, &relay);
+}
+
+/* The torn frame's pages had come whole before, with what they held then. */
+static void a_page_torn_over_an_earlier_one_is_sent_again(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	cut_epoch_2(r, &relay,
+		    RESUME_BYTES + 7 * FRAME_BYTES + 12 + 12 + 8 * 52 + 52 * PAGE_BYTES +
+			    FRAME_BYTES - 100);
+	round_or_cut(r, NO_BOUND);
+	for (uint64_t p = 0; p < 64; p++)
+		side_write(&r->primary, p, p + 5000);
+	round_or_cut(r, NO_BOUND);
+	await_cut(r, &relay);
+	assert_int_equal(r->secondary.rx.frames, 8);
+	resume_well(r, &relay, NO_CUT, 1, false, &res);
+	assert_int_equal(res.saved_pages, 500 - 64);
+	assert_int_equal(res.resent_pages, 64);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+static void a_link_may_break_any_number_of_times_in_a_row(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	cut_epoch_2(r, &relay, RESUME_BYTES + 2 * FRAME_BYTES + 5000);
+	round_or_cut(r, NO_BOUND);
+	await_cut(r, &relay);
+	for (unsigned i = 0; i < 4; i++) { /* each with some bytes of a frame, or of RESUME */
+		resume(r, &relay, i ? RESUME_BYTES + 5000 * i : 13, 1, false, false, &res);
+		if (!r->tx.link_failed)
+			round_or_cut(r, NO_BOUND);
+		await_cut(r, &relay);
+		assert_int_equal(r->secondary.rx.frames, 2);
+	}
+	resume_well(r, &relay, NO_CUT, 1, false, &res);
+	assert_int_equal(res.saved_pages, 2 * WIRE_PAGES_MAX);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+/* ---- the first full copy ---- */
+
+static void a_copy_goes_on_where_it_was_cut(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+	uint64_t sent;
+
+	for (uint64_t p = 0; p < RIG_PAGES; p++)
+		side_write(&r->primary, p, p + 1);
+	begin_copy(r, &relay, 10 * FRAME_BYTES + FRAME_BYTES / 3);
+	round_or_cut(r, NO_BOUND);
+	await_cut(r, &relay);
+	sent = r->stats->bytes_sent;
+	resume_well(r, &relay, NO_CUT, 0, false, &res);
+	assert_int_equal(res.saved_pages, 10 * WIRE_PAGES_MAX);
+	write_some(r, &r->primary, 20);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	assert_in_range(r->stats->bytes_sent - sent, 0,
+			(RIG_PAGES - 10 * WIRE_PAGES_MAX + 20) * (PAGE_BYTES + 10));
+	checkpoint(r);
+	end(r, &relay);
+}
+
+/* Its copy is in the outbox then, and RAM must not be sent beside it. */
+static void a_missing_page_that_is_written_comes_once(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	for (uint64_t p = 0; p < RIG_PAGES; p++)
+		side_write(&r->primary, p, p + 1);
+	begin_copy(r, &relay, 2 * FRAME_BYTES);
+	round_or_cut(r, 5 * 64 * PAGE_BYTES);
+	await_cut(r, &relay);
+	resume_well(r, &relay, NO_CUT, 0, false, &res);
+	assert_true(bitmap_test(&r->tx.missing, 130));
+	side_write(&r->primary, 130, 77);
+	round_trip(r, 1);
+	assert_false(bitmap_test(&r->tx.missing, 130));
+	side_write(&r->primary, 130, 78);
+	round_trip(r, NO_BOUND);
+	side_write(&r->primary, 130, 77);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+/* The guest runs on when a checkpoint is sent, so what was in RAM only cannot be had any more. */
+static void a_first_checkpoint_that_misses_pages_of_the_copy_is_taken_again(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	for (uint64_t p = 0; p < RIG_PAGES; p++)
+		side_write(&r->primary, p, p + 1);
+	begin_copy(r, &relay, 16 * FRAME_BYTES);
+	round_or_cut(r, NO_BOUND);
+	write_some(r, &r->primary, 30);
+	capture(r);
+	write_some(r, &r->primary, 30); /* it goes on */
+	finish_or_cut(r, 1);
+	await_cut(r, &relay);
+	resume_well(r, &relay, NO_CUT, 0, true, &res);
+	assert_false(res.closed);
+	assert_false(tx_full_copy_done(&r->tx));
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+static void a_first_checkpoint_that_has_all_of_the_copy_stands(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	for (uint64_t p = 0; p < RIG_PAGES; p++)
+		side_write(&r->primary, p, p + 1);
+	begin_copy(r, &relay, NO_CUT);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	while (r->secondary.stats->bytes_received < r->stats->bytes_sent)
+		;
+	write_some(r, &r->primary, 30);
+	capture(r);
+	relay_close(&relay);
+	receiver_await(&r->secondary);
+	rx_suspend(&r->secondary.rx);
+	resume_well(r, &relay, NO_CUT, 0, true, &res);
+	assert_true(res.closed);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+/* ---- all again ---- */
+
+static void a_damaged_digest_makes_all_come_again(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	cut_epoch_2(r, &relay, RESUME_BYTES + 3 * FRAME_BYTES + 100);
+	round_or_cut(r, NO_BOUND);
+	await_cut(r, &relay);
+	r->secondary.rx.digest ^= 1;
+	memset(r->secondary.rep.stage.data, 0x55, PAGE_BYTES); /* why it differs */
+	resume_well(r, &relay, NO_CUT, 1, true, &res);
+	assert_true(r->secondary.resume.flags & WIRE_RESUME_RESTART);
+	assert_true(res.closed);
+	assert_int_equal(res.saved_pages, 0);
+	checkpoint(r);
+	assert_int_equal(r->secondary.send.entries, 500);
+	end(r, &relay);
+}
+
+static void a_damaged_digest_makes_a_copy_begin_again(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	for (uint64_t p = 0; p < RIG_PAGES; p++)
+		side_write(&r->primary, p, p + 1);
+	begin_copy(r, &relay, NO_CUT);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	side_write(&r->primary, 5, 900);
+	round_trip(r, NO_BOUND);
+	capture(r);
+	relay_close(&relay);
+	receiver_await(&r->secondary);
+	rx_suspend(&r->secondary.rx);
+	r->secondary.rx.digest ^= 1;
+	memset(r->secondary.rep.cache, 0x55, PAGE_BYTES);
+	resume_well(r, &relay, NO_CUT, 0, true, &res);
+	assert_false(res.closed);
+	round_trip(r, 20 * PAGE_BYTES);
+	side_write(&r->primary, 5, 901);
+	round_trip(r, 20 * PAGE_BYTES);
+	side_write(&r->primary, 5, 900);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+static void what_is_too_long_ago_to_be_known_comes_again(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	cut_epoch_2(r, &relay, RESUME_BYTES + 3 * FRAME_BYTES + 100);
+	round_or_cut(r, NO_BOUND);
+	await_cut(r, &relay);
+	r->tx.frames = 3 + TX_DIGESTS;
+	resume_well(r, &relay, NO_CUT, 1, false, &res);
+	assert_true(r->secondary.resume.flags & WIRE_RESUME_RESTART);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+/* ---- complete, committed ---- */
+
+static void of_a_complete_epoch_nothing_is_sent_again(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+	uint64_t sent;
+
+	cut_epoch_2(r, &relay, NO_CUT);
+	capture(r);
+	finish(r, 0, 1);
+	rx_suspend(&r->secondary.rx);
+	relay_close(&relay);
+	sent = r->stats->bytes_sent;
+	assert_int_equal(resume(r, &relay, NO_CUT, 1, true, true, &res), 0);
+	turn_until(r->secondary.loop, r->secondary.resumes == 2);
+	assert_true(res.complete && res.closed && !res.committed);
+	assert_int_equal(res.saved_pages, 500);
+	assert_int_equal(r->stats->bytes_sent - sent, RESUME_BYTES);
+	receiver_apply(&r->secondary);
+	assert_replicated(r);
+	rx_continue(&r->secondary.rx);
+	tx_committed(&r->tx);
+	write_some(r, &r->primary, 50);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+/* The word of the commit was lost; the stage is being applied while the links change. */
+static void a_lost_commit_is_told_by_the_bitmap(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+
+	for (int applied = 0; applied < 3; applied++) {
+		unsigned resumes = r->secondary.resumes;
+
+		if (!applied)
+			cut_epoch_2(r, &relay, NO_CUT);
+		else
+			write_some(r, &r->primary, 100);
+		resumes = r->secondary.resumes;
+		capture(r);
+		finish(r, 0, 1);
+		rx_suspend(&r->secondary.rx);
+		relay_close(&relay);
+		receiver_apply(&r->secondary);
+		if (applied == 1) /* before the new link, within its greeting, behind it */
+			rx_continue(&r->secondary.rx);
+		assert_int_equal(resume(r, &relay, NO_CUT, r->tx.epoch, true, true, &res), 0);
+		if (applied == 2)
+			rx_continue(&r->secondary.rx);
+		turn_until(r->secondary.loop, r->secondary.resumes > resumes);
+		assert_true(res.committed);
+		assert_int_equal(res.epoch, r->tx.epoch + 1);
+		if (!applied)
+			rx_continue(&r->secondary.rx);
+		tx_committed(&r->tx);
+		write_some(r, &r->primary, 50);
+		checkpoint(r);
+	}
+	end(r, &relay);
+}
+
+/* Told to go on while the thread was busy with a link that broke. */
+static void a_word_to_a_thread_that_has_gone_is_not_lost(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+	struct err e;
+
+	cut_epoch_2(r, &relay, NO_CUT);
+	capture(r);
+	finish(r, 0, 1);
+	rx_suspend(&r->secondary.rx);
+	relay_close(&relay);
+	relay_open(&relay, 0); /* nobody reads the bitmap */
+	assert_ok(rx_resume(&r->secondary.rx, relay.far, 2, &e), &e);
+	receiver_apply(&r->secondary);
+	rx_continue(&r->secondary.rx);
+	assert_true(receiver_await(&r->secondary) < 0);
+	rx_suspend(&r->secondary.rx);
+	close(relay.near);
+	relay_close(&relay);
+	assert_int_equal(r->secondary.rx.epoch, 3);
+	assert_int_equal(resume(r, &relay, NO_CUT, 2, true, true, &res), 0);
+	assert_true(res.committed);
+	tx_committed(&r->tx);
+	write_some(r, &r->primary, 50);
+	checkpoint(r);
+	end(r, &relay);
+}
+
+static void a_verify_survives(void **state)
+{
+	struct rig *r = *state;
+	struct apply_verify v;
+	struct tx_resumed res;
+	struct relay relay;
+	struct err e;
+
+	cut_epoch_2(r, &relay, RESUME_BYTES + 8 * FRAME_BYTES);
+	capture(r);
+	assert_ok(tx_hash_ram(&r->tx, &e), &e);
+	write_some(r, &r->primary, 0);
+	/* Two thirds of the hashes pass. */
+	relay.limit = RESUME_BYTES + 500 * (PAGE_BYTES + 8) + 8 * 24 + 12 + 20 + 6000;
+	tx_finish(&r->tx, WIRE_EPOCH_VERIFY, 1, &e);
+	relay_close(&relay);
+	receiver_await(&r->secondary);
+	rx_suspend(&r->secondary.rx);
+	if (r->secondary.rx.complete)
+		skip();
+	resume_well(r, &relay, NO_CUT, 1, true, &res);
+	finish(r, WIRE_EPOCH_VERIFY, 1);
+	receiver_apply(&r->secondary);
+	apply_verify(&r->secondary.rep, &v);
+	assert_int_equal(v.pages, RIG_PAGES);
+	assert_int_equal(v.differing, 0);
+	tx_committed(&r->tx);
+	assert_null(r->tx.page_hashes);
+	end(r, &relay);
+}
+
+/* ---- a secondary that lies ---- */
+
+/* What the sender says to one RECV_BITMAP frame made by hand. */
+static int resume_by(struct rig *r, const uint8_t *frame, size_t len, bool sent, struct err *e)
+{
+	struct tx_resumed res;
+	int pair[2], ret;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(io_write_full(pair[1], frame, len), 0);
+	shutdown(pair[1], SHUT_WR);
+	ret = tx_resume(&r->tx, pair[0], sent, sent, &res, e);
+	close(pair[1]);
+	return ret;
+}
+
+static size_t telling(const struct wire_bitmap *b, uint8_t *buf)
+{
+	size_t len = wire_encode_bitmap_head(b, buf);
+
+	memset(buf + len, 0, wire_bitmap_bytes(b));
+	return len + wire_bitmap_bytes(b);
+}
+
+static void assert_refused(struct rig *r, const struct wire_bitmap *b, const char *why)
+{
+	uint8_t buf[1024];
+	size_t len = telling(b, buf);
+	struct err e;
+
+	assert_int_equal(resume_by(r, buf, len, false, &e), -EPROTO);
+	assert_false(r->tx.link_failed);
+	if (!strstr(err_msg(&e), why))
+		fail_msg("\"%s\" does not say \"%s\"", err_msg(&e), why);
+}
+
+static void a_session_that_does_not_fit_is_refused(void **state)
+{
+	static const struct wire_bitmap lies[] = {
+		{.committed = 0, .epoch = 1}, /* before ours */
+		{.committed = 0, .epoch = 2},
+		{.committed = 2, .epoch = 2},
+		{.committed = 2, .epoch = 3}, /* we have not sent all of 2 */
+		{.committed = 3, .epoch = 4},
+		{.committed = UINT64_MAX, .epoch = 0},
+		{.committed = 1, .epoch = 2, .flags = WIRE_RECV_COMPLETE},
+		{.committed = 1, .epoch = 2, .flags = WIRE_RECV_DIRECT},
+	};
+	struct rig *r = *state;
+	struct relay relay;
+
+	cut_epoch_2(r, &relay, NO_CUT);
+	capture(r);
+	end(r, &relay);
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct wire_bitmap b = lies[i];
+
+		b.count = RIG_PAGES;
+		assert_refused(r, &b, "does not fit to our epoch 2");
+	}
+}
+
+static void a_bitmap_that_lies_is_refused(void **state)
+{
+	struct rig *r = *state;
+	const struct wire_bitmap good = {.committed = 1, .epoch = 2, .count = RIG_PAGES};
+	struct wire_bitmap b = good;
+	struct relay relay;
+	uint8_t buf[1024];
+	size_t len;
+	struct err e;
+
+	cut_epoch_2(r, &relay, NO_CUT);
+	capture(r);
+	end(r, &relay);
+	b.count = RIG_PAGES + 1;
+	assert_refused(r, &b, "of 1101 pages from 0");
+	b.count = RIG_PAGES - 8;
+	assert_refused(r, &b, "of 1092 pages from 0");
+	b = good;
+	b.first = 8;
+	assert_refused(r, &b, "from 8 on");
+	b.first = WIRE_BITMAP_PAGES_MAX;
+	assert_refused(r, &b, "of a guest with 1100 pages");
+	b = good;
+	b.flags = 4;
+	assert_refused(r, &b, "unknown flags");
+	len = telling(&good, buf);
+	buf[len - 1] = 0x10; /* 1100 = 137 * 8 + 4 */
+	assert_int_equal(resume_by(r, buf, len, false, &e), -EPROTO);
+	put_be32(buf + 8, (uint32_t)len - 12 + 1);
+	assert_int_equal(resume_by(r, buf, len, false, &e), -EPROTO);
+	put_be32(buf + 8, UINT32_MAX);
+	assert_int_equal(resume_by(r, buf, len, false, &e), -EPROTO);
+	wire_encode_header(buf, WIRE_PAGES, 100);
+	assert_int_equal(resume_by(r, buf, len, false, &e), -EPROTO);
+	assert_non_null(strstr(err_msg(&e), "in place of RECV_BITMAP"));
+}
+
+static void a_bitmap_that_ends_early_is_a_broken_link(void **state)
+{
+	const struct wire_bitmap good = {.committed = 1, .epoch = 2, .count = RIG_PAGES};
+	struct rig *r = *state;
+	struct relay relay;
+	uint8_t buf[1024];
+	size_t len = telling(&good, buf);
+	struct err e;
+
+	cut_epoch_2(r, &relay, NO_CUT);
+	capture(r);
+	end(r, &relay);
+	for (size_t n = 0; n < len; n += 7) {
+		assert_int_equal(resume_by(r, buf, n, false, &e), -ECONNRESET);
+		assert_true(r->tx.link_failed);
+	}
+	assert_int_equal(resume_by(r, buf, len, false, &e), 0);
+	assert_int_equal(r->tx.unsent_slots, 500);
+}
+
+/* More pages than one RECV_BITMAP frame tells of. */
+static void a_large_guest_needs_several_frames(void **state)
+{
+	const uint64_t n = WIRE_BITMAP_PAGES_MAX + 100;
+	struct rig *r = malloc(sizeof(*r));
+	struct tx_resumed res;
+	struct relay relay;
+
+	rig_init(r, n, PAGE_BYTES);
+	side_write(&r->primary, n - 1, 1);
+	begin_copy(r, &relay, NO_CUT);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	capture(r);
+	relay_close(&relay);
+	receiver_await(&r->secondary);
+	rx_suspend(&r->secondary.rx);
+	resume_well(r, &relay, NO_CUT, 0, false, &res);
+	assert_int_equal(res.saved_pages + res.resent_pages, n);
+	assert_true(res.saved_pages > 0);
+	while (!tx_full_copy_done(&r->tx))
+		round_trip(r, NO_BOUND);
+	checkpoint(r);
+	end(r, &relay);
+	*state = r;
+	teardown(state);
+	*state = NULL;
+}
+
+/* ---- RESUME as the receiver takes it ---- */
+
+static int answer(struct rig *r, const struct wire_msg *m)
+{
+	uint8_t buf[WIRE_HEADER_BYTES + WIRE_MSG_MAX_BYTES], bits[1024];
+	int pair[2], status;
+	struct err e;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_ok(rx_resume(&r->secondary.rx, pair[0], 1, &e), &e);
+	assert_int_equal(io_read_full(pair[1], bits, 12 + 48 + (RIG_PAGES + 7) / 8), 0);
+	assert_int_equal(io_write_full(pair[1], buf, wire_encode(m, buf)), 0);
+	status = receiver_await(&r->secondary);
+	rx_suspend(&r->secondary.rx);
+	close(pair[1]);
+	return status;
+}
+
+static void another_answer_than_resume_is_refused(void **state)
+{
+	struct wire_msg m = {.type = WIRE_RESUME, .epoch = 3};
+	struct rig *r = *state;
+	struct relay relay;
+
+	cut_epoch_2(r, &relay, NO_CUT);
+	capture(r);
+	finish(r, 0, 1);
+	rx_suspend(&r->secondary.rx);
+	relay_close(&relay);
+	assert_int_equal(answer(r, &m), -EPROTO);
+	m.epoch = 2; /* complete: it cannot be taken back */
+	assert_int_equal(answer(r, &m), -EPROTO);
+	m.flags = WIRE_RESUME_CLOSED | WIRE_RESUME_RESTART;
+	assert_int_equal(answer(r, &m), -EPROTO);
+	m.type = WIRE_NEW;
+	assert_int_equal(answer(r, &m), -EPROTO);
+	assert_int_equal(r->secondary.resumes, 1);
+	assert_true(r->secondary.rx.complete);
+}
+
+/* ---- any place ---- */
+
+/* A guest that writes all the time, over links that break after a random number of bytes. */
+struct walk {
+	struct rig *r;
+	struct relay relay;
+	struct tx_resumed res; /* of the last link */
+	uint64_t mean_bytes, committed;
+	bool closed, sent;
+	unsigned links;
+	uint8_t *ram; /* of the primary's guest when it stood still */
+};
+
+/* Pages that were sent and have not arrived as they are now. */
+static uint64_t not_arrived(const struct walk *w)
+{
+	const struct tx *tx = &w->r->tx;
+	const struct receiver *x = &w->r->secondary;
+	uint64_t n = 0;
+
+	if (x->rx.epoch != tx->epoch)
+		return tx->outbox.used;
+	for (uint32_t slot = 0; slot < tx->outbox.used; slot++) {
+		uint64_t page = tx->outbox.page_of[slot];
+		uint32_t there = pagestore_find(&x->rep.stage, page);
+		const uint8_t *data = x->rep.cache + (page << PAGE_SHIFT);
+
+		if (there != PAGESTORE_NONE)
+			data = pagestore_data(&x->rep.stage, there);
+		/* One that was zero, something else and zero again differs from what came in its
+		 * number only. */
+		n += !bitmap_test(&tx->unsent, slot) &&
+		     (!bitmap_test(&x->rx.received, page) || page_is_zero(data) ||
+		      memcmp(data, pagestore_data(&tx->outbox, slot), PAGE_BYTES) != 0);
+	}
+	for (uint64_t page = 0; tx->first && page < tx->full_cursor; page++)
+		n += pagestore_find(&tx->outbox, page) == PAGESTORE_NONE &&
+		     !bitmap_test(&x->rx.received, page);
+	return n;
+}
+
+static void next_link(struct walk *w)
+{
+	uint64_t most;
+	int ret;
+
+	do {
+		relay_close(&w->relay);
+		rx_suspend(&w->r->secondary.rx);
+		most = not_arrived(w);
+		w->links++;
+		ret = resume(w->r, &w->relay, rng_below(&w->r->rng, 2 * w->mean_bytes),
+			     w->committed, w->closed, w->sent, &w->res);
+	} while (ret);
+	assert_in_range(w->res.resent_pages, 0, most);
+	assert_int_equal(w->res.committed, w->committed == w->r->tx.epoch);
+	w->closed &= w->res.closed;
+	w->sent &= w->res.complete || w->res.committed;
+}
+
+/* Pre-copy rounds while the guest runs, until a checkpoint can be taken. */
+static void walk_rounds(struct walk *w)
+{
+	unsigned rounds = (unsigned)rng_below(&w->r->rng, 4);
+	struct err e;
+
+	while (rounds || !tx_full_copy_done(&w->r->tx)) {
+		struct tx_round round = {};
+
+		write_some(w->r, &w->r->primary, 20);
+		if (tx_round(&w->r->tx, rng_below(&w->r->rng, 300) * PAGE_BYTES, &round, &e))
+			next_link(w);
+		rounds -= rounds > 0;
+	}
+}
+
+/* From the stop of the guest until all has arrived; false: its first copy has holes. */
+static bool walk_finish(struct walk *w, uint64_t devices_bytes)
+{
+	struct err e;
+
+	capture(w->r);
+	memcpy(w->ram, w->r->primary.guest.ram, npages(w->r) << PAGE_SHIFT);
+	w->closed = true;
+	write_some(w->r, &w->r->primary, 20); /* of the next epoch */
+	while (!w->sent) {
+		w->sent = !tx_finish(&w->r->tx, 0, devices_bytes, &e);
+		if (!w->sent || receiver_await(&w->r->secondary))
+			next_link(w);
+		if (!w->closed)
+			return false;
+	}
+	return true;
+}
+
+static void walk_epoch(struct walk *w)
+{
+	struct receiver *x = &w->r->secondary;
+	uint8_t devices[3000], loaded[3000];
+	size_t bytes = 1 + rng_below(&w->r->rng, sizeof(devices));
+
+	save_devices(w->r, devices, bytes);
+	w->closed = w->sent = false;
+	do {
+		walk_rounds(w);
+	} while (!walk_finish(w, bytes));
+	if (!rng_below(&w->r->rng, 4))
+		next_link(w);
+	receiver_apply(x);
+	w->committed++;
+	assert_memory_equal(w->ram, x->side.guest.ram, npages(w->r) << PAGE_SHIFT);
+	assert_memory_equal(w->ram, x->rep.cache, npages(w->r) << PAGE_SHIFT);
+	assert_int_equal(pread(x->side.guest.vmstate_fd, loaded, bytes, RIG_VMSTATE_AT), bytes);
+	assert_memory_equal(loaded, devices, bytes);
+	if (!rng_below(&w->r->rng, 4))
+		next_link(w);
+	rx_continue(&x->rx);
+	if (!rng_below(&w->r->rng, 4))
+		next_link(w);
+	tx_committed(&w->r->tx);
+	write_some(w->r, &x->side, 25); /* its guest runs, too */
+}
+
+static void walk(struct rig *r, uint64_t seed, uint64_t mean_bytes, unsigned epochs)
+{
+	struct walk w = {.r = r, .mean_bytes = mean_bytes};
+
+	r->rng.state = seed;
+	w.ram = malloc(npages(r) << PAGE_SHIFT);
+	assert_non_null(w.ram);
+	write_some(r, &r->primary, (unsigned)npages(r));
+	begin_copy(r, &w.relay, rng_below(&r->rng, 2 * mean_bytes));
+	while (w.committed < epochs)
+		walk_epoch(&w);
+	assert_in_range(w.links, epochs / 2, UINT32_MAX);
+	end(r, &w.relay);
+	free(w.ram);
+}
+
+static void no_cut_at_any_place_loses_a_page(void **state)
+{
+	for (uint64_t seed = 1; seed <= 12; seed++) {
+		struct rig *r = *state;
+
+		walk(r, seed, (seed % 4 + 1) * 400 * KIB, 20);
+		teardown(state);
+		setup(state);
+	}
+}
+
+static void no_cut_loses_a_part_of_a_huge_page(void **state)
+{
+	for (uint64_t seed = 20; seed <= 24; seed++) {
+		struct rig *r = malloc(sizeof(*r));
+
+		rig_init(r, 1024, 2 * MIB);
+		walk(r, seed, 900 * KIB, 12);
+		*state = r;
+		teardown(state);
+	}
+	*state = NULL;
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(what_arrived_whole_is_not_sent_again),
+		test(a_page_that_changed_after_it_arrived_is_sent_again),
+		test(a_page_torn_over_an_earlier_one_is_sent_again),
+		test(a_link_may_break_any_number_of_times_in_a_row),
+		test(a_copy_goes_on_where_it_was_cut),
+		test(a_missing_page_that_is_written_comes_once),
+		test(a_first_checkpoint_that_misses_pages_of_the_copy_is_taken_again),
+		test(a_first_checkpoint_that_has_all_of_the_copy_stands),
+		test(a_damaged_digest_makes_all_come_again),
+		test(a_damaged_digest_makes_a_copy_begin_again),
+		test(what_is_too_long_ago_to_be_known_comes_again),
+		test(of_a_complete_epoch_nothing_is_sent_again),
+		test(a_lost_commit_is_told_by_the_bitmap),
+		test(a_word_to_a_thread_that_has_gone_is_not_lost),
+		test(a_verify_survives),
+		test(a_session_that_does_not_fit_is_refused),
+		test(a_bitmap_that_lies_is_refused),
+		test(a_bitmap_that_ends_early_is_a_broken_link),
+		cmocka_unit_test(a_large_guest_needs_several_frames),
+		test(another_answer_than_resume_is_refused),
+		test(no_cut_at_any_place_loses_a_page),
+		cmocka_unit_test(no_cut_loses_a_part_of_a_huge_page),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
