@@ -40,6 +40,27 @@ static void check_bridge(struct proxy *p, const struct port *o)
 	proxy_tell(p, TALE_NOTE, 0, text);
 }
 
+/* Where a dead proxy left the tap. */
+static int find_place(struct proxy *p, struct port *o, struct err *e)
+{
+	bool in = o->bridge.index ? o->tap.master == o->bridge.index &&
+					    o->tap.port_state != NETLINK_PORT_DISABLED
+				  : o->tap.is_up;
+	int r = 0;
+
+	if (p->config.found == PROXY_FOUND_NOTHING)
+		return 0;
+	tap_set_filter(o->tap_fd, false);
+	o->joined = in && p->config.found != PROXY_FOUND_REPLICA;
+	if (p->config.found != PROXY_FOUND_REPLICA)
+		return 0;
+	if (!o->bridge.index)
+		r = netlink_set_up(&p->netlink, &o->tap, false, e);
+	else if (o->tap.master)
+		r = netlink_release(&p->netlink, &o->tap, e);
+	return r ? r : tap_set_host_silent(o->tap.name, true, e);
+}
+
 static int open_links(struct proxy *p, struct port *o, struct err *e)
 {
 	const struct proxy_nic *nic = &p->config.nics[o->nic];
@@ -47,6 +68,8 @@ static int open_links(struct proxy *p, struct port *o, struct err *e)
 
 	if (!r && nic->bridge[0])
 		r = netlink_get_bridge(&p->netlink, nic->bridge, &o->bridge, e);
+	if (!r)
+		r = find_place(p, o, e);
 	if (!r)
 		r = tap_counters_open(&o->counters, nic->tap, o->tap.index, e);
 	if (!r)
@@ -106,16 +129,31 @@ static int install_rules(struct proxy *p, struct err *e)
 		nics[i].queue = nfqueue_num(p->ports[i].out);
 		nics[i].inbound_queue = nfqueue_num(p->ports[i].in);
 	}
-	r = rules_install(&p->rules, (enum rules_kind)kind, p->config.name, nics,
-			  p->config.nic_count, e);
+	if (p->config.found == PROXY_FOUND_HELD)
+		r = rules_take_over(&p->rules, (enum rules_kind)kind, p->config.name, nics,
+				    p->config.nic_count, RULES_QUEUE, e);
+	else
+		r = rules_install(&p->rules, (enum rules_kind)kind, p->config.name, nics,
+				  p->config.nic_count, e);
 	p->rules_installed = !r;
 	return r;
+}
+
+/* Of connections that are there nothing is known; before the first packet is read. */
+static void go_on_holding(struct proxy *p)
+{
+	if (p->config.found != PROXY_FOUND_HELD)
+		return;
+	p->epoch = p->config.found_epoch;
+	compare_unseen(p->compare);
+	compare_close_epoch(p->compare, p->epoch, COMPARE_HOLD, clock_now_us());
 }
 
 int ports_open(struct proxy *p, struct err *e)
 {
 	int r = netlink_open(&p->netlink, e);
 
+	go_on_holding(p);
 	if (!r)
 		r = worker_start(&p->closer, p->loop, "colod-closer", e);
 	for (unsigned i = 0; !r && i < p->config.nic_count; i++)

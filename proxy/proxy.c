@@ -342,6 +342,7 @@ int proxy_new(struct proxy **out, struct loop *l, const struct proxy_config *c,
 	if (!r)
 		r = start_thread(p, e);
 	if (r) {
+		p->rules_installed &= c->found != PROXY_FOUND_HELD;
 		proxy_free(p);
 		return r;
 	}
@@ -359,6 +360,13 @@ static void stop_thread(struct proxy *p)
 	list_init(&last.mail.link);
 	mailbox_post(&p->orders, &last.mail);
 	pthread_join(p->thread, NULL);
+}
+
+void proxy_keep_rules(struct proxy *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->rules_installed = false;
+	pthread_mutex_unlock(&p->lock);
 }
 
 void proxy_free(struct proxy *p)

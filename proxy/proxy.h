@@ -18,8 +18,21 @@ struct proxy_nic {
 	int tap_fd;
 };
 
-/** struct proxy_config - copied by proxy_new() */
+/* What an earlier proxy of this guest, whose process is dead, may have left. */
+enum proxy_found {
+	PROXY_FOUND_NOTHING, /* the guest has not run yet */
+	PROXY_FOUND_PASSING, /* the guest runs here and is heard */
+	PROXY_FOUND_HELD,    /* the guest runs here and what it says must be held, without a gap */
+	PROXY_FOUND_REPLICA, /* the guest must not be heard */
+};
+
+/**
+ * struct proxy_config - copied by proxy_new()
+ * @found_epoch: with PROXY_FOUND_HELD: a checkpoint that was committed
+ */
 struct proxy_config {
+	enum proxy_found found;
+	uint64_t found_epoch;
 	const char *name; /* of the guest; names the rules */
 	struct proxy_nic nics[PROXY_MAX_NICS];
 	unsigned nic_count;
@@ -48,13 +61,20 @@ struct proxy_handlers {
 
 struct proxy;
 
-/** proxy_new() - open everything on the taps and start the thread. Nothing is held yet, no tap is
- * in its bridge. */
+/**
+ * proxy_new() - open everything on the taps and start the thread. Nothing is held yet, no tap is in its
+ * bridge; with PROXY_FOUND_HELD everything is held, and taps stay in the bridge if they were. On
+ * error what held the output goes on doing so.
+ */
 int proxy_new(struct proxy **out, struct loop *l, const struct proxy_config *c,
 	      const struct proxy_handlers *h, void *arg, struct err *e);
 
 /** proxy_free() - end the thread, undo all rules; what is held is dropped. */
 void proxy_free(struct proxy *p);
+
+/** proxy_keep_rules() - proxy_free() shall leave the rules in place: what is held now is dropped from
+ * then on, until another proxy takes them over. */
+void proxy_keep_rules(struct proxy *p);
 
 enum proxy_op {
 	PROXY_ATTACH_PRIMARY,   /* a session begins after checkpoint @epoch; @fd: packet connection

@@ -110,6 +110,21 @@ static bool others_undo(const char *text, const char *label, const char *bridge,
 	return found;
 }
 
+/* What a dead owner of @label noted. */
+static bool own_undo(const char *text, const char *label, const char *bridge,
+		     struct rules_switches *before)
+{
+	struct rules_undo u;
+
+	for (unsigned int i = 0; find_undo(text, label, true, i, &u); i++) {
+		if (strcmp(u.bridge, bridge))
+			continue;
+		*before = u.before;
+		return true;
+	}
+	return false;
+}
+
 static void put_target(int fd, enum rules_mode mode, uint16_t queue)
 {
 	if (mode == RULES_BLOCK)
@@ -215,7 +230,9 @@ static int collect_undo(struct rules *r, struct err *e)
 			continue;
 		ret = rules_switches_get(bridge, &u->before, e);
 		before = u->before;
-		if (others_undo(text, r->label, bridge, &before, &vlan_known))
+		if (own_undo(text, r->label, bridge, &before))
+			u->before = before;
+		else if (others_undo(text, r->label, bridge, &before, &vlan_known))
 			u->before = before;
 		else if (vlan_known)
 			u->before.vlan = before.vlan;

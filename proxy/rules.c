@@ -130,6 +130,22 @@ int rules_install(struct rules *r, enum rules_kind kind, const char *name,
 	return ret;
 }
 
+int rules_take_over(struct rules *r, enum rules_kind kind, const char *name,
+		    const struct rules_nic *nics, unsigned int n, enum rules_mode mode,
+		    struct err *e)
+{
+	int ret = fill(r, kind, name, nics, n, e);
+
+	if (ret)
+		return ret;
+	for (unsigned int i = 0; i < n; i++)
+		r->mode[i] = mode;
+	ret = maker(kind)->install(r, e);
+	if (!ret) /* he may have used the other tool */
+		ret = maker(kind == RULES_NFT ? RULES_IPTABLES : RULES_NFT)->sweep(r->label, e);
+	return ret;
+}
+
 /* No run of the tool for what is so already. */
 static int change_to(struct rules *r, struct rules *next, struct err *e)
 {

@@ -96,6 +96,15 @@ int rules_install(struct rules *r, enum rules_kind kind, const char *name,
 		  const struct rules_nic *nics, unsigned int n, struct err *e);
 
 /**
+ * rules_take_over() - as rules_install(), but without a moment in which less is held or blocked than by
+ * what a dead owner of the same @name left: his rules become these, all @nics in mode @mode. On error
+ * his, or some of these, are still there.
+ */
+int rules_take_over(struct rules *r, enum rules_kind kind, const char *name,
+		    const struct rules_nic *nics, unsigned int n, enum rules_mode mode,
+		    struct err *e);
+
+/**
  * rules_set() - change what happens to packets of NIC @nic, or of all with @nic RULES_ALL_NICS.
  *
  * nft changes all in one transaction; iptables IPv4 and IPv6 one after the other. On error the mode

@@ -79,10 +79,11 @@ static void act_swap_roles(struct daemon *d)
 		fd = primary_detach(d->primary);
 		d->role = ROLE_SECONDARY;
 	} else {
+		d->role = ROLE_PRIMARY;
+		daemon_note_standing(d, STANDING_PROTECTED);
 		daemon_peer_send(d, WIRE_TAKEN, NULL);
 		d->epoch = secondary_epoch(d->secondary);
 		fd = secondary_detach(d->secondary);
-		d->role = ROLE_PRIMARY;
 		primary_set_peer_holds(d->primary, true);
 		daemon_packets_switch_and_run(d);
 	}
@@ -304,4 +305,5 @@ void daemon_event(struct daemon *d, enum fsm_event ev, const char *reason)
 	}
 	d->state = cell.next;
 	perform(d, cell.action, ev, text);
+	daemon_note(d);
 }

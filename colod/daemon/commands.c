@@ -249,6 +249,18 @@ static void cmd_recover(struct daemon *d, struct control_request *rq, struct jso
 	order(d, rq, FSM_EV_OP_RECOVER, "colo-ctl recover");
 }
 
+/* Answered first: this daemon will not come back to it. */
+static void cmd_upgrade(struct daemon *d, struct control_request *rq, struct json_object *args)
+{
+	struct err e;
+
+	(void)args;
+	if (daemon_upgrade(d, &e))
+		control_fail(rq, "%s", err_msg(&e));
+	else
+		control_reply(rq, NULL);
+}
+
 static void cmd_stop(struct daemon *d, struct control_request *rq, struct json_object *args)
 {
 	(void)args;
@@ -275,6 +287,7 @@ void daemon_on_control(void *arg, struct control_request *rq, const char *cmd,
 		{"mismatches", cmd_mismatches, true},
 		{"pause", cmd_pause, true},
 		{"recover", cmd_recover, true},
+		{"upgrade", cmd_upgrade, true},
 		{"stop", cmd_stop, false},
 	};
 	struct daemon *d = arg;

@@ -9,6 +9,7 @@
 #include "colod/control/control.h"
 #include "colod/daemon/daemon.h"
 #include "colod/link/link.h"
+#include "colod/qemu/qemu-adopt.h"
 #include "colod/qemu/qemu.h"
 #include "proxy/automode.h"
 #include "proxy/proxy.h"
@@ -66,6 +67,19 @@ struct daemon {
 
 	uint64_t epoch; /* last committed in sessions that have ended; see daemon_epoch() */
 	bool guest_runs, guest_panicked;
+	bool guest_stopped; /* by somebody else than us */
+
+	/* What the next colod needs to know; of a guest that this one has @found, until it goes on with
+	 * it, what the one before has left. */
+	const struct daemon_program *program;
+	char *state_path;
+	struct statefile noted; /* as in the file; qemu_pid 0: there is none */
+	uint64_t noted_state_at_us;
+	bool found;
+	int found_pidfd;
+	struct loop_src *upgrade_timer;
+	unsigned upgrade_tries;
+
 	bool term_pending;
 	bool ending; /* QEMU is being ended on purpose, or has begun to end by itself */
 	bool dying;  /* the latter, and how is not known yet */
@@ -101,6 +115,30 @@ void daemon_session_end(struct daemon *d);
 void daemon_session_cut(struct daemon *d);
 void daemon_pause_over(struct daemon *d);
 void daemon_ask_later(struct daemon *d, uint64_t us);
+
+/* A guest of ours was found, and nothing of its session. */
+void daemon_session_found(struct daemon *d);
+
+/* standing.c: the file that tells a colod after us of this guest. */
+int daemon_standing_init(struct daemon *d, struct err *e);
+void daemon_note_start(struct daemon *d);
+void daemon_note_standing(struct daemon *d, enum standing s);
+void daemon_note(struct daemon *d); /* something but the standing may have changed */
+void daemon_note_end(struct daemon *d);
+
+/* fds.c */
+void daemon_fds_keep(struct daemon *d);
+void daemon_fds_forget(struct daemon *d);
+void daemon_fds_take(struct qemu_fds_kept *fds, const struct statefile *s);
+
+/* adopt.c. find: 1 when there is a guest to adopt, 0 when one is to be started. */
+int daemon_find(struct daemon *d, struct err *e);
+int daemon_adopt(struct daemon *d, const struct qemu_handlers *h, struct err *e);
+void daemon_left(struct daemon *d, const struct err *why); /* it could not be adopted after all */
+enum proxy_found daemon_packets_found(const struct daemon *d);
+void daemon_go_on(struct daemon *d);
+int daemon_upgrade(struct daemon *d, struct err *e);
+int daemon_upgrade_init(struct daemon *d);
 
 /* alone.c */
 enum asks { ASKS, ASKS_CERTAIN, ASKS_FORCED, ASKS_FRESH };

@@ -35,8 +35,17 @@ static bool engine_runs_next(void *arg)
 	return daemon_runs_next(arg);
 }
 
+static void engine_standing(void *arg, enum standing s)
+{
+	daemon_note_standing(arg, s);
+}
+
 static const struct ckpt_ops engine_ops = {
-	.send = engine_send, .event = engine_event, .runs_next = engine_runs_next};
+	.send = engine_send,
+	.event = engine_event,
+	.runs_next = engine_runs_next,
+	.standing = engine_standing,
+};
 
 /* While we scan, QEMU saves the devices: one core is its own. */
 static unsigned scan_threads(const struct config *c)
@@ -89,6 +98,21 @@ static int open_engine(struct daemon *d, struct err *e)
 	return r;
 }
 
+/* A guest that was found is left running, and its output waits if it did. */
+static void cannot_go_on(struct daemon *d, const struct err *why)
+{
+	d->state = FSM_COMPLETED;
+	if (!d->found) {
+		daemon_end(d, -why->code, err_msg(why));
+		return;
+	}
+	d->ending = true;
+	daemon_left(d, why);
+	if (d->proxy)
+		proxy_keep_rules(d->proxy);
+	loop_stop(d->loop, 0);
+}
+
 static void on_qemu_ready(void *arg)
 {
 	struct daemon *d = arg;
@@ -97,16 +121,20 @@ static void on_qemu_ready(void *arg)
 	d->guest = qemu_guest(d->qemu);
 	daemon_hurry(d);
 	if (open_engine(d, &e)) {
-		d->state = FSM_COMPLETED;
-		daemon_end(d, -e.code, err_msg(&e));
+		cannot_go_on(d, &e);
 		return;
 	}
+	daemon_fds_keep(d);
 	daemon_guest_init(d);
 	log_notice("qemu", "version=%s machine=%s accel=%s pid=%d tracking=%s", d->guest->version,
 		   d->guest->machine, d->guest->accel, (int)d->guest->pid,
 		   tracker_name(d->tracker));
-	if (d->role == ROLE_PRIMARY)
+	if (d->found)
+		daemon_go_on(d);
+	else if (d->role == ROLE_PRIMARY)
 		daemon_ask(d, ASKS_FRESH); /* may it be heard, or does it live elsewhere? */
+	else
+		daemon_note_standing(d, STANDING_REPLICA);
 	sd_notifyf(0, "READY=1\nSTATUS=%s", role_name(d->role));
 	if (d->term_pending)
 		daemon_event(d, FSM_EV_TERM, NULL);
@@ -120,7 +148,11 @@ static void on_qemu_failed(void *arg, const struct err *why)
 		d->ending = true;
 		d->result = -why->code;
 		d->result_err = *why;
+		if (qemu_is_left(d->qemu))
+			daemon_left(d, why);
 	}
+	if (!qemu_is_left(d->qemu))
+		daemon_note_end(d);
 	loop_stop(d->loop, 0);
 }
 
@@ -144,6 +176,7 @@ static void on_qemu_exited(void *arg, const char *how)
 		daemon_event(d, FSM_EV_QEMU_DEAD, reason);
 	else if (d->dying)
 		err_set(&d->result_err, EIO, "%s", reason);
+	daemon_note_end(d);
 	loop_stop(d->loop, 0);
 }
 
@@ -161,10 +194,25 @@ static void on_signal(void *arg, int signo)
 	(void)signo;
 	if (!d->primary) { /* QEMU is still starting */
 		d->term_pending = true;
-		daemon_end(d, 0, NULL);
+		if (!d->found)
+			daemon_end(d, 0, NULL);
 		return;
 	}
 	daemon_event(d, FSM_EV_TERM, signo == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static int start_qemu(struct daemon *d, struct err *e)
+{
+	int r;
+
+	daemon_fds_forget(d);
+	r = daemon_taps_open(d, e);
+	if (!r)
+		r = qemu_start(&d->qemu, d->loop, d->config, d->track_kind, d->tap_fds,
+			       &qemu_handlers, d, e);
+	if (!r)
+		daemon_note_start(d);
+	return r;
 }
 
 static int set_up(struct daemon *d, struct err *e)
@@ -182,20 +230,21 @@ static int set_up(struct daemon *d, struct err *e)
 		r = daemon_session_init(d);
 	if (!r)
 		r = daemon_peer_init(d);
+	if (!r)
+		r = daemon_upgrade_init(d);
 	if (r)
 		return err_errno(e, -r, "event loop");
-	r = tracker_probe(c->tracking, c->memory_page_bytes, &d->track_kind, e);
+	r = daemon_standing_init(d, e);
+	if (!r)
+		r = tracker_probe(c->tracking, c->memory_page_bytes, &d->track_kind, e);
 	if (!r)
 		r = make_runtime_dir(c->runtime_dir, e);
 	if (!r)
 		r = control_open(&d->control, d->loop, c->socket_path, c->control_group,
 				 daemon_on_control, d, e);
 	if (!r)
-		r = daemon_taps_open(d, e);
-	if (!r)
-		r = qemu_start(&d->qemu, d->loop, c, d->track_kind, d->tap_fds, &qemu_handlers, d,
-			       e);
-	return r;
+		r = daemon_find(d, e);
+	return r > 0 ? daemon_adopt(d, &qemu_handlers, e) : r ?: start_qemu(d, e);
 }
 
 static void tear_down(struct daemon *d)
@@ -226,12 +275,16 @@ static void tear_down(struct daemon *d)
 	loop_src_free(&d->start_timer);
 	loop_src_free(&d->recover_timer);
 	loop_src_free(&d->yield_timer);
+	loop_src_free(&d->upgrade_timer);
+	close_fd(&d->found_pidfd);
+	free(d->state_path);
 	for (int i = 0; i < DAEMON_SIGNALS; i++)
 		loop_src_free(&d->signals[i]);
 	loop_free(d->loop);
 }
 
-int daemon_run(struct config *c, enum role role, struct err *e)
+int daemon_run(struct config *c, enum role role, const struct daemon_program *program,
+	       struct err *e)
 {
 	autofree struct daemon *d = calloc(1, sizeof(*d));
 	int r;
@@ -240,6 +293,8 @@ int daemon_run(struct config *c, enum role role, struct err *e)
 		return err_errno(e, ENOMEM, "colod");
 	d->config = c;
 	d->role = role;
+	d->program = program;
+	d->found_pidfd = -1;
 	d->start_fd = d->start_packet_fd = -1;
 	memset(d->tap_fds, -1, sizeof(d->tap_fds));
 	log_setup(c->name, c->log_level);

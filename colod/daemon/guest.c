@@ -32,6 +32,8 @@ static void on_resume(void *arg, const char *event, struct json_object *data, ui
 
 	(void)event, (void)data, (void)at_us;
 	d->guest_runs = true;
+	d->guest_stopped = false;
+	daemon_note(d);
 }
 
 static void on_stop(void *arg, const char *event, struct json_object *data, uint64_t at_us)
@@ -40,6 +42,9 @@ static void on_stop(void *arg, const char *event, struct json_object *data, uint
 
 	(void)event, (void)data, (void)at_us;
 	d->guest_runs = false;
+	d->guest_stopped = d->role == ROLE_PRIMARY && d->state != FSM_GIVEN &&
+			   !primary_holds_guest(d->primary);
+	daemon_note(d);
 }
 
 static void on_reset(void *arg, const char *event, struct json_object *data, uint64_t at_us)

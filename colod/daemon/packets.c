@@ -96,6 +96,8 @@ int daemon_packets_init(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
 	struct proxy_config pc = {.name = c->name,
+				  .found = daemon_packets_found(d),
+				  .found_epoch = d->noted.epoch,
 				  .netfilter = (int)c->netfilter,
 				  .announce_count = c->announce_count,
 				  .limits = {.max_held_packets = c->max_held_packets,
@@ -161,11 +163,13 @@ void daemon_packets_detach(struct daemon *d)
 
 void daemon_packets_pass(struct daemon *d)
 {
+	daemon_note_standing(d, STANDING_ALONE);
 	order_fd(d, PROXY_PASS, 0, -1, NULL);
 }
 
 void daemon_packets_speak(struct daemon *d)
 {
+	daemon_note_standing(d, STANDING_ALONE);
 	order_fd(d, PROXY_SPEAK, 0, -1, NULL);
 }
 

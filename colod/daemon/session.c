@@ -240,6 +240,12 @@ void daemon_session_dial(struct daemon *d)
 	link_dial(d->link);
 }
 
+void daemon_session_found(struct daemon *d)
+{
+	begin_pause(d, "colod was started again");
+	look_for_peer(d, false);
+}
+
 /* ---- go on ---- */
 
 void daemon_session_resume(struct daemon *d)

@@ -139,7 +139,16 @@ static void prepare_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static int run(const struct options *o)
+/* By its name, which may stand for a newer file by the time it is needed. */
+static void find_program(struct daemon_program *p, char *const *argv)
+{
+	ssize_t n = readlink("/proc/self/exe", p->path, sizeof(p->path) - 1);
+
+	p->path[MAX(n, 0)] = 0;
+	p->argv = argv;
+}
+
+static int run(const struct options *o, const struct daemon_program *program)
 {
 	struct config c = {};
 	struct err e = {};
@@ -152,8 +161,9 @@ static int run(const struct options *o)
 	} else {
 		log_setup(c.name, c.log_level);
 		prepare_signals();
-		code = daemon_run(&c, o->primary ? ROLE_PRIMARY : ROLE_SECONDARY, &e) ? fail(&e)
-										      : EXIT_CLEAN;
+		code = daemon_run(&c, o->primary ? ROLE_PRIMARY : ROLE_SECONDARY, program, &e)
+			       ? fail(&e)
+			       : EXIT_CLEAN;
 	}
 	config_destroy(&c);
 	return code;
@@ -161,9 +171,11 @@ static int run(const struct options *o)
 
 int main(int argc, char **argv)
 {
+	struct daemon_program program = {};
 	struct options o = {};
 	const char *complaint;
 
+	find_program(&program, argv);
 	if (read_options(&o, argc, argv)) {
 		fputs("Try: colod --help\n", stderr);
 		return EXIT_USAGE;
@@ -182,6 +194,6 @@ int main(int argc, char **argv)
 		fsm_dump_dot(stdout);
 		return fflush(stdout) ? EXIT_FAILED : EXIT_CLEAN;
 	default:
-		return run(&o);
+		return run(&o, &program);
 	}
 }

@@ -359,6 +359,11 @@ const struct guest *qemu_guest(const struct qemu *q)
 	return &q->guest;
 }
 
+int qemu_ram_fd(const struct qemu *q)
+{
+	return q->ram.fd;
+}
+
 const char *qemu_runstate(const struct qemu *q)
 {
 	return q->adopted ? q->leftover.runstate : NULL;

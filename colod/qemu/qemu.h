@@ -39,6 +39,9 @@ int qemu_start(struct qemu **out, struct loop *l, const struct config *c, enum t
 
 const struct guest *qemu_guest(const struct qemu *q);
 
+/** qemu_ram_fd() - the descriptor of guest memory, borrowed. */
+int qemu_ram_fd(const struct qemu *q);
+
 /** qemu_runstate() - of a QEMU that was adopted: "running", "paused", ... as QEMU's RunState has it,
  * when it was found; NULL for one that qemu_start() has started. */
 const char *qemu_runstate(const struct qemu *q);

@@ -97,7 +97,12 @@ class Node:
                 yield f"{key} = {one}\n"
 
     def start(self, role):
+        """A colod that starts a QEMU."""
         self.console.set_aside()
+        self.start_again(role)
+
+    def start_again(self, role):
+        """A colod that finds the QEMU which the last one has left."""
         self.config_path.write_text("".join(self.config_lines()))
         with open(self.log_path, "ab") as log:
             self.proc = self.host.popen(
