@@ -54,6 +54,26 @@ static void put_peer(FILE *out, struct json_object *o)
 	fputc('\n', out);
 }
 
+static void put_uplink(FILE *out, struct json_object *o)
+{
+	struct json_object *list = field(o, "uplink.interfaces");
+	const char *sep = "";
+
+	if (!json_object_is_type(list, json_type_array))
+		return;
+	fprintf(out, LABEL, "uplink");
+	for (size_t i = 0; i < json_object_array_length(list); i++, sep = ", ") {
+		struct json_object *one = json_object_array_get_idx(list, i);
+
+		fprintf(out, "%s%s %s", sep, field_str(one, "name").s,
+			field_bool(one, "carrier") ? "alive" : "without carrier");
+	}
+	if (has(o, "uplink.peer_alive"))
+		fprintf(out, "%sthe peer's %s", sep,
+			field_bool(o, "uplink.peer_alive") ? "alive" : "dead");
+	fputc('\n', out);
+}
+
 static void put_mode(FILE *out, struct json_object *o)
 {
 	uint64_t ms;
@@ -197,6 +217,7 @@ void format_status(FILE *out, struct json_object *answer)
 	put_state(out, answer);
 	put_sync(out, answer);
 	put_peer(out, answer);
+	put_uplink(out, answer);
 	put_mode(out, answer);
 	put_checkpoints(out, answer);
 	put_pause(out, answer);

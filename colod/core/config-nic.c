@@ -220,6 +220,24 @@ int value_peer(const struct config_key *k, void *field, const char *value, struc
 	return r;
 }
 
+int value_uplink(const struct config_key *k, void *field, const char *value, struct err *e)
+{
+	struct config *c = container_of(field, struct config, uplinks);
+	char name[16];
+	int r = set_interface(name, value, e);
+
+	(void)k;
+	if (r)
+		return r;
+	for (unsigned i = 0; i < c->uplink_count; i++)
+		if (!strcmp(c->uplinks[i], name))
+			return err_set(e, EINVAL, "is named already");
+	if (c->uplink_count == CONFIG_MAX_UPLINK)
+		return err_set(e, EINVAL, "is one interface too many");
+	memcpy(c->uplinks[c->uplink_count++], name, sizeof(name));
+	return 0;
+}
+
 int value_bypass(const struct config_key *k, void *field, const char *value, struct err *e)
 {
 	struct config *c = container_of(field, struct config, bypass);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Keys of the configuration that may come more than once: peer addresses, network cards, bypass rules.
+/* Keys of the configuration that may come more than once: peer addresses, network cards, bypass
+ * rules, uplinks.
  * Pure. */
 #ifndef CORE_CONFIG_NIC_H
 #define CORE_CONFIG_NIC_H
@@ -15,6 +16,9 @@ int value_nic(const struct config_key *k, void *field, const char *value, struct
 
 /** value_peer() - appends to the addresses of the struct config whose member peers is @field. */
 int value_peer(const struct config_key *k, void *field, const char *value, struct err *e);
+
+/** value_uplink() - appends to the interfaces of the struct config whose member uplinks is @field. */
+int value_uplink(const struct config_key *k, void *field, const char *value, struct err *e);
 
 /** value_bypass() - appends to the bypass rules of the struct config whose member bypass is @field;
  * the text is kept as it is. */

@@ -15,6 +15,7 @@
 #define CONFIG_MAX_NICS   8
 #define CONFIG_MAX_PEERS  4
 #define CONFIG_MAX_BYPASS 64
+#define CONFIG_MAX_UPLINK 8
 #define CONFIG_HOST_MAX   64
 
 enum ckpt_mode {
@@ -117,6 +118,10 @@ struct config {
 	bool solo_allowed;       /* a primary without its peer goes on and lets its output out */
 	uint32_t announce_count; /* how often a new host announces the guest's addresses */
 
+	char uplinks[CONFIG_MAX_UPLINK][16]; /* interfaces whose carrier the guest needs */
+	unsigned uplink_count;
+	uint32_t uplink_delay_ms; /* dead for so long, and the peer's alive: the guest goes there */
+
 	enum arbiter_kind arbiter;
 	char host[CONFIG_HOST_MAX + 1]; /* who this host is among those that share an arbiter */
 	char *arbiter_command;          /* of ARBITER_EXEC: shell-quoted words, else NULL */
@@ -142,8 +147,8 @@ void config_destroy(struct config *c);
 
 /**
  * config_set() - change a key that may change at run time (mode, period_ms, colo_period_ms,
- * compare_timeout_ms, solo, bandwidth, peer_timeout_ms, log_level). -EPERM for a key that may not,
- * -EINVAL for an unknown key or a bad value; the reason names it.
+ * compare_timeout_ms, solo, bandwidth, peer_timeout_ms, uplink_delay_ms, log_level). -EPERM for a
+ * key that may not, -EINVAL for an unknown key or a bad value; the reason names it.
  */
 int config_set(struct config *c, const char *key, const char *value, struct err *e);
 

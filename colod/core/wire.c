@@ -47,6 +47,7 @@ static const struct {
 	[WIRE_RESUME_ACK] = {"RESUME_ACK", F_EPOCH},
 	[WIRE_TAKEN] = {"TAKEN", F_EPOCH},
 	[WIRE_PAUSE] = {"PAUSE", F_TEXT},
+	[WIRE_UPLINK] = {"UPLINK", F_FLAGS},
 };
 
 /*

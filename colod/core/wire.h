@@ -56,6 +56,7 @@ enum wire_type {
 	WIRE_RESUME_ACK, /* the secondary goes on so */
 	WIRE_TAKEN,      /* the guest that was handed over runs here */
 	WIRE_PAUSE,      /* the sender's operator pauses replication: text says why */
+	WIRE_UPLINK,     /* whether the sender's uplinks have a carrier (WIRE_UPLINK_ALIVE) */
 	WIRE_TYPE_COUNT,
 };
 
@@ -72,6 +73,9 @@ enum wire_channel {
 #define WIRE_EPOCH_SWITCH BIT(2) /* final checkpoint of a planned switch-over */
 #define WIRE_EPOCH_VERIFY                                                                          \
 	BIT(3) /* HASHES of all guest RAM came with it: compare and answer VERIFIED */
+
+/* Flag of UPLINK. */
+#define WIRE_UPLINK_ALIVE BIT(0)
 
 /* Flags of RECV_BITMAP. */
 #define WIRE_RECV_COMPLETE BIT(0) /* SEND of the epoch has come and passed every check */

@@ -86,6 +86,7 @@ struct daemon {
 	int result;
 	struct err result_err;
 	struct err last_err;
+	struct uplinks *uplinks;
 	struct control_request *switch_rq; /* of colo-ctl failover, unanswered */
 	uint64_t switch_at_us;
 	uint64_t noted_at_us;
@@ -155,6 +156,14 @@ void daemon_become_solo(struct daemon *d);
 /* taps.c: opens them for QEMU, and completes the configuration by the MTUs that bridges ask for. */
 int daemon_taps_open(struct daemon *d, struct err *e);
 void daemon_taps_close(struct daemon *d);
+
+/* uplinks.c: d->uplinks is NULL when none are configured. */
+struct uplinks;
+int daemon_uplinks_open(struct daemon *d, struct err *e);
+void daemon_uplinks_close(struct daemon *d);
+void daemon_uplinks_link_up(struct daemon *d);
+void daemon_uplinks_heard(struct daemon *d, const struct wire_msg *m);
+struct json_object *daemon_uplinks_status(const struct daemon *d);
 
 /* packets.c */
 int daemon_bypass_rules(const struct config *c, struct bypass *b, struct err *e);

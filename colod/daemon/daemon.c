@@ -243,6 +243,8 @@ static int set_up(struct daemon *d, struct err *e)
 		r = control_open(&d->control, d->loop, c->socket_path, c->control_group,
 				 daemon_on_control, d, e);
 	if (!r)
+		r = daemon_uplinks_open(d, e);
+	if (!r)
 		r = daemon_find(d, e);
 	return r > 0 ? daemon_adopt(d, &qemu_handlers, e) : r ?: start_qemu(d, e);
 }
@@ -271,6 +273,7 @@ static void tear_down(struct daemon *d)
 	close_fd(&d->start_fd);
 	tracker_close(d->tracker);
 	qemu_free(d->qemu);
+	daemon_uplinks_close(d);
 	daemon_taps_close(d);
 	loop_src_free(&d->start_timer);
 	loop_src_free(&d->recover_timer);

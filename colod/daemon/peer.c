@@ -185,6 +185,7 @@ static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd, int pac
 	d->start_epoch = peer->epoch;
 	d->start_session = peer->session;
 	log_info("link", "connected to %s", link_peer_address(d->link));
+	daemon_uplinks_link_up(d);
 	daemon_event(d, resumes ? FSM_EV_PEER_RESUMES : FSM_EV_PEER_UP, NULL);
 }
 
@@ -204,6 +205,9 @@ static void on_message(void *arg, const struct wire_msg *m)
 		break;
 	case WIRE_PAUSE:
 		daemon_event(d, FSM_EV_PEER_PAUSES, m->text);
+		break;
+	case WIRE_UPLINK:
+		daemon_uplinks_heard(d, m);
 		break;
 	case WIRE_SWITCH_REQUEST:
 		daemon_event(d, FSM_EV_PEER_ASKS_SWITCH, NULL);

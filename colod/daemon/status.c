@@ -179,6 +179,8 @@ struct json_object *daemon_status(struct daemon *d)
 		add(o, "paused", paused(d));
 	if (d->arbiter)
 		add(o, "arbiter", arbiter(d));
+	if (d->uplinks)
+		add(o, "uplink", daemon_uplinks_status(d));
 	if (d->guest)
 		add(o, "qemu", qemu(d->guest));
 	if (d->proxy)

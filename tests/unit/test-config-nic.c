@@ -278,6 +278,35 @@ static void bounds_of_the_proxys_keys_are_kept(void **state)
 	}
 }
 
+static void uplinks_are_named_one_by_one(void **state)
+{
+	char lines[CONFIG_MAX_UPLINK * 24 + 32] = "";
+	struct config c;
+	struct err e = {};
+
+	(void)state;
+	expect_ok(&c, "");
+	assert_int_equal(c.uplink_count, 0);
+	assert_int_equal(c.uplink_delay_ms, 1000);
+	assert_int_equal(config_set(&c, "uplink_delay_ms", "0", &e), 0);
+	assert_int_equal(c.uplink_delay_ms, 0);
+	assert_int_equal(config_set(&c, "uplink", "eth0", &e), -EPERM);
+	config_destroy(&c);
+	for (unsigned i = 0; i < CONFIG_MAX_UPLINK; i++)
+		snprintf(lines + strlen(lines), 24, "uplink = eth%u\n", i);
+	expect_ok(&c, lines);
+	assert_int_equal(c.uplink_count, CONFIG_MAX_UPLINK);
+	assert_string_equal(c.uplinks[0], "eth0");
+	assert_string_equal(c.uplinks[CONFIG_MAX_UPLINK - 1], "eth7");
+	config_destroy(&c);
+	strcat(lines, "uplink = eth8\n");
+	expect_refused(lines, "web.conf:12: uplink|one interface too many|up to 8");
+	expect_refused("uplink = a\nuplink = a\n", "web.conf:5: uplink|named already");
+	expect_refused("uplink = eth0 eth1\n", "web.conf:4: uplink|character");
+	expect_refused("uplink = 0123456789abcdef\n", "1 to 15 characters");
+	expect_refused("uplink_delay_ms = 600001\n", "web.conf:4: uplink_delay_ms");
+}
+
 static void bypass_rules_are_kept_as_they_are_in_order(void **state)
 {
 	struct config c;
@@ -330,6 +359,7 @@ int main(void)
 		cmocka_unit_test(comparing_without_cards_is_refused),
 		cmocka_unit_test(the_proxys_run_time_keys_change),
 		cmocka_unit_test(bounds_of_the_proxys_keys_are_kept),
+		cmocka_unit_test(uplinks_are_named_one_by_one),
 		cmocka_unit_test(bypass_rules_are_kept_as_they_are_in_order),
 		cmocka_unit_test(bypass_rules_are_bounded),
 		cmocka_unit_test(names_of_values_read_back),

@@ -226,6 +226,34 @@ static void a_first_copy_is_shown_with_its_time_to_go(void **state)
 	assert_null(strstr(full_text, "first copy"));
 }
 
+static void uplinks_are_shown_with_the_peers_word(void **state)
+{
+	static const struct {
+		const char *uplink, *line;
+	} cases[] = {
+		{"{\"alive\":false,\"peer_alive\":true,\"interfaces\":[{\"name\":\"up0\","
+		 "\"carrier\":true},"
+		 "{\"name\":\"up1\",\"carrier\":false}]}",
+		 "uplink        up0 alive, up1 without carrier, the peer's alive\n"},
+		{"{\"alive\":true,\"peer_alive\":false,\"interfaces\":[{\"name\":\"up0\","
+		 "\"carrier\":true}]}",
+		 "uplink        up0 alive, the peer's dead\n"},
+		{"{\"alive\":true,\"peer_alive\":null,\"interfaces\":[{\"name\":\"up0\","
+		 "\"carrier\":true}]}",
+		 "uplink        up0 alive\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char answer[256], *text;
+
+		snprintf(answer, sizeof(answer), "{\"ok\":true,\"uplink\":%s}", cases[i].uplink);
+		text = printed(CTL_STATUS, answer);
+		assert_non_null(strstr(text, cases[i].line));
+		free(text);
+	}
+}
+
 static void values_of_a_line_stay_single_words(void **state)
 {
 	char *text = watched(watch_line, NULL,
@@ -297,6 +325,7 @@ int main(void)
 		cmocka_unit_test(the_exit_status_follows_the_answer),
 		cmocka_unit_test(the_live_view_makes_rates_of_two_samples),
 		cmocka_unit_test(a_first_copy_is_shown_with_its_time_to_go),
+		cmocka_unit_test(uplinks_are_shown_with_the_peers_word),
 		cmocka_unit_test(values_of_a_line_stay_single_words),
 		cmocka_unit_test(rates_are_unknown_at_first_and_after_a_restart),
 		cmocka_unit_test(a_redraw_covers_what_was_there),

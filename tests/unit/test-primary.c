@@ -212,7 +212,9 @@ static void a_handed_over_connection_needs_no_further_descriptor(void **state)
 	secondary_says(&r, WIRE_READY, EPOCH);
 	primary_switch(r.p);
 	commit(&r, EPOCH + 1, 1);
-	turn_until(r.loop, r.events[FSM_EV_HANDED_OVER]);
+	turn_until(r.loop, r.events[FSM_EV_GIVEN]);
+	secondary_says(&r, WIRE_TAKEN, EPOCH + 1);
+	assert_int_equal(r.events[FSM_EV_HANDED_OVER], 1);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
 	none = (struct rlimit){.rlim_max = old.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);

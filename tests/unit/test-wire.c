@@ -24,7 +24,7 @@ static const struct spec {
 } specs[] = {
 	{WIRE_HELLO, 1, "HELLO", HELLO},
 	{WIRE_WELCOME, 2, "WELCOME", HELLO},
-	{WIRE_REJECT, 3, "REJECT", TEXT},
+	{WIRE_REJECT, 3, "REJECT", FLAGS | TEXT},
 	{WIRE_HEARTBEAT, 4, "HEARTBEAT", EPOCH},
 	{WIRE_READY, 5, "READY", EPOCH},
 	{WIRE_NEW, 6, "NEW", EPOCH | FLAGS},
@@ -42,6 +42,9 @@ static const struct spec {
 	{WIRE_SEND, 18, "SEND", EPOCH | FLAGS | COUNTS | DEVICES},
 	{WIRE_RESUME, 23, "RESUME", EPOCH | FLAGS},
 	{WIRE_RESUME_ACK, 24, "RESUME_ACK", EPOCH},
+	{WIRE_TAKEN, 25, "TAKEN", EPOCH},
+	{WIRE_PAUSE, 26, "PAUSE", TEXT},
+	{WIRE_UPLINK, 27, "UPLINK", FLAGS},
 };
 
 #define for_each_spec(s) for (const struct spec *s = specs; s < specs + ARRAY_SIZE(specs); s++)
@@ -88,7 +91,8 @@ static void assert_encodes_to(const struct wire_msg *m, const void *want, size_t
 	"\1\2\3\4\5\6\7\10"                                                                        \
 	"\0\0\0\3"
 #define REJECT_BYTES                                                                               \
-	"COLO\0\2\0\3\0\0\0\6"                                                                     \
+	"COLO\0\2\0\3\0\0\0\12"                                                                    \
+	"\0\0\0\1"                                                                                 \
 	"\0\0\0\2no"
 #define FAILED_BYTES                                                                               \
 	"COLO\0\2\0\12\0\0\0\16"                                                                   \
@@ -107,8 +111,9 @@ static void assert_encodes_to(const struct wire_msg *m, const void *want, size_t
 	"\0\0\0\0\0\0\0\10"                                                                        \
 	"\0\0\0\3"
 #define HELLO_BYTES                                                                                \
-	"COLO\0\2\0\1\0\0\0\120"                                                                   \
-	"\1\0"                                                                                     \
+	"COLO\0\2\0\1\0\0\0\131"                                                                   \
+	"\1\0\2"                                                                                   \
+	"\0\0\0\0\0\0\0\14"                                                                        \
 	"\1\2\3\4\5\6\7\10"                                                                        \
 	"\0\0\0\0\0\0\0\11"                                                                        \
 	"\0\0\0\0\100\0\0\0"                                                                       \
@@ -126,7 +131,7 @@ static void assert_encodes_to(const struct wire_msg *m, const void *want, size_t
 static void messages_have_the_documented_bytes(void **state)
 {
 	struct wire_msg fresh = {.type = WIRE_NEW, .epoch = 0x0102030405060708, .flags = 3};
-	struct wire_msg reject = {.type = WIRE_REJECT, .text = "no"};
+	struct wire_msg reject = {.type = WIRE_REJECT, .flags = WIRE_REJECT_LIVE, .text = "no"};
 	struct wire_msg failed = {.type = WIRE_FAILED, .epoch = 5, .text = "no"};
 	struct wire_msg send = {.type = WIRE_SEND,
 				.epoch = 1,
@@ -140,6 +145,8 @@ static void messages_have_the_documented_bytes(void **state)
 	struct wire_msg hello = {.type = WIRE_HELLO,
 				 .hello = {.channel = WIRE_CHANNEL_BULK,
 					   .role = 0,
+					   .live = WIRE_LIVE_GIVEN,
+					   .resume = 12,
 					   .session = 0x0102030405060708,
 					   .epoch = 9,
 					   .ram_bytes = GIB,
@@ -204,6 +211,8 @@ static void random_hello(struct rng *r, struct wire_hello *h)
 {
 	h->channel = (uint8_t)rng_next(r);
 	h->role = (uint8_t)rng_next(r);
+	h->live = (uint8_t)rng_next(r);
+	h->resume = rng_next(r);
 	h->session = rng_next(r);
 	h->epoch = rng_next(r);
 	h->ram_bytes = rng_next(r);
@@ -367,13 +376,13 @@ static void random_payloads_are_refused_or_mean_one_thing(void **state)
 
 /* ---- texts ---- */
 
-/* A REJECT whose text is said to have @len bytes, of which there are @there. */
+/* A GONE whose text is said to have @len bytes, of which there are @there. */
 static int decode_text(const char *text, uint32_t len, uint32_t there, struct err *e)
 {
 	uint8_t buf[FRAME_MAX] = {};
 	struct wire_msg m;
 
-	wire_encode_header(buf, WIRE_REJECT, 4 + there);
+	wire_encode_header(buf, WIRE_GONE, 4 + there);
 	put_be32(buf + WIRE_HEADER_BYTES, len);
 	memcpy(buf + WIRE_HEADER_BYTES + 4, text, there);
 	return decode(&m, buf, 4 + there, e);
@@ -401,7 +410,7 @@ static void a_text_fits_its_member_and_holds_no_nul(void **state)
 static int decode_greeting(unsigned which, uint32_t len, struct err *e)
 {
 	uint8_t buf[FRAME_MAX] = {};
-	size_t at = WIRE_HEADER_BYTES + 34;
+	size_t at = WIRE_HEADER_BYTES + 43;
 	struct wire_msg m;
 
 	for (unsigned i = 0; i < 6; i++, at += 4) {
