@@ -12,10 +12,10 @@ SAN ?=
 
 # The one place that knows the Debian packages.
 DEB_BUILD := gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libxxhash-dev libmnl-dev libnl-3-dev \
-	libcurl4-gnutls-dev
+	libcurl4-gnutls-dev libgnutls28-dev
 DEB_RUN   := qemu-system-x86 seabios ipxe-qemu nftables iptables kmod
 DEB_TEST  := libcmocka-dev python3 python3-pytest busybox-static cpio iproute2 clang libclang-rt-14-dev \
-	clang-format clang-tidy mandoc procps util-linux
+	clang-format clang-tidy mandoc procps util-linux gnutls-bin
 
 MAKEFLAGS += --no-builtin-rules
 # V=1 shows whole commands.
@@ -24,7 +24,7 @@ say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-PKGS := libsystemd json-c libxxhash libmnl libnl-3.0 libcurl
+PKGS := libsystemd json-c libxxhash libmnl libnl-3.0 libcurl gnutls
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CC ?= gcc

@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "colod/core/config-arbiter.h"
 #include "colod/core/config-nic.h"
+#include "colod/core/config-tls.h"
 #include "colod/core/words.h"
 
 #include <errno.h>
@@ -33,6 +34,8 @@ static const struct choice netfilters[] = {
 	{"auto", NETFILTER_AUTO}, {"nft", NETFILTER_NFT}, {"iptables", NETFILTER_IPTABLES}, {}};
 static const struct choice arbiters[] = {
 	{"none", ARBITER_NONE}, {"exec", ARBITER_EXEC}, {"etcd", ARBITER_ETCD}, {}};
+static const struct choice tls_kinds[] = {
+	{"none", TLS_NONE}, {"psk", TLS_PSK}, {"x509", TLS_X509}, {}};
 static const struct choice solo_words[] = {{"forbid", false}, {"allow", true}, {}};
 static const struct choice yes_no[] = {{"no", false}, {"yes", true}, {}};
 static const struct choice log_levels[] = {
@@ -121,6 +124,16 @@ static const struct config_key keys[] = {
 	{"etcd_cafile", value_path, FIELD(etcd_cafile), .accepts = "an absolute path"},
 	{"etcd_certfile", value_path, FIELD(etcd_certfile), .accepts = "an absolute path"},
 	{"etcd_keyfile", value_path, FIELD(etcd_keyfile), .accepts = "an absolute path"},
+	{"tls", value_choice32, FIELD(tls), .def = "none", .choices = tls_kinds,
+	 .accepts = "none, psk or x509"},
+	{"insecure", value_bool, FIELD(insecure), .def = "no", .choices = yes_no,
+	 .accepts = "yes or no"},
+	{"tls_psk_file", value_path, FIELD(tls_psk_file), .accepts = "an absolute path"},
+	{"tls_psk_identity", value_string, FIELD(tls_psk_identity), .accepts = "a word"},
+	{"tls_ca", value_path, FIELD(tls_ca), .accepts = "an absolute path"},
+	{"tls_cert", value_path, FIELD(tls_cert), .accepts = "an absolute path"},
+	{"tls_key", value_path, FIELD(tls_key), .accepts = "an absolute path"},
+	{"tls_peer_name", value_string, FIELD(tls_peer_name), .accepts = "a name or an address"},
 };
 
 /* struct parse - a file on its way into a struct config. */
@@ -310,6 +323,8 @@ static int config_finish(struct parse *p, struct err *e)
 		return err_set(e, EINVAL, "%s:%u: memory: not a multiple of 2M", p->path,
 			       line_of(p, "memory"));
 	r = finish_mode(p, e);
+	if (!r && config_tls_finish(c, e))
+		r = err_prefix(e, "%s", p->path);
 	if (r)
 		return r;
 	r = config_check_arbiter(c, e);
@@ -395,6 +410,7 @@ void config_destroy(struct config *c)
 	free(c->runtime_dir);
 	free(c->socket_path);
 	free(c->control_group);
+	config_tls_destroy(c);
 	for (unsigned i = 0; i < c->nic_count; i++) {
 		free(c->nics[i].model);
 		free(c->nics[i].extra);
@@ -452,4 +468,9 @@ const char *netfilter_kind_name(enum netfilter_kind k)
 const char *arbiter_kind_name(enum arbiter_kind k)
 {
 	return choice_name(arbiters, k);
+}
+
+const char *tls_kind_name(enum tls_kind k)
+{
+	return choice_name(tls_kinds, k);
 }

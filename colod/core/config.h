@@ -45,6 +45,13 @@ enum arbiter_kind {
 	ARBITER_ETCD,
 };
 
+/* How the connections between the hosts are encrypted and their ends known to each other. */
+enum tls_kind {
+	TLS_NONE,
+	TLS_PSK,  /* a key that both hosts have in a file */
+	TLS_X509, /* certificates of both hosts */
+};
+
 /* A MAC address in the usual notation, 17 characters. */
 #define MAC_FMT     "%02x:%02x:%02x:%02x:%02x:%02x"
 #define MAC_ARGS(m) (m)[0], (m)[1], (m)[2], (m)[3], (m)[4], (m)[5]
@@ -130,6 +137,13 @@ struct config {
 	char *etcd_prefix;
 	uint32_t etcd_ttl_ms;
 	char *etcd_cafile, *etcd_certfile, *etcd_keyfile; /* or NULL */
+
+	enum tls_kind tls;
+	bool insecure;                     /* TLS_NONE is meant, beyond this host too */
+	char *tls_psk_file;                /* lines IDENTITY:HEXKEY */
+	char *tls_psk_identity;            /* the line that both hosts use */
+	char *tls_ca, *tls_cert, *tls_key; /* PEM files */
+	char *tls_peer_name;               /* in the peer's certificate, NULL: peer's hosts */
 };
 
 /**
@@ -162,5 +176,6 @@ const char *ckpt_mode_name(enum ckpt_mode m);
 const char *track_kind_name(enum track_kind k);
 const char *netfilter_kind_name(enum netfilter_kind k);
 const char *arbiter_kind_name(enum arbiter_kind k);
+const char *tls_kind_name(enum tls_kind k);
 
 #endif

@@ -236,6 +236,8 @@ static int set_up(struct daemon *d, struct err *e)
 		return err_errno(e, -r, "event loop");
 	r = daemon_standing_init(d, e);
 	if (!r)
+		r = link_check_config(c, e); /* before there is a guest */
+	if (!r)
 		r = tracker_probe(c->tracking, c->memory_page_bytes, &d->track_kind, e);
 	if (!r)
 		r = make_runtime_dir(c->runtime_dir, e);

@@ -6,7 +6,8 @@
 #include "colod/core/config.h"
 #include "colod/core/fsm.h"
 
-/** daemon_check_config() - what only the daemon can say of a configuration: its bypass rules. */
+/** daemon_check_config() - what only the daemon can say of a configuration: its bypass rules, keys and
+ * certificates, and whether it may do without them. */
 int daemon_check_config(const struct config *c, struct err *e);
 
 /** struct daemon_program - what to run for colo-ctl upgrade: ourselves, as we were called */

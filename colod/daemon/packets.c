@@ -76,7 +76,9 @@ int daemon_check_config(const struct config *c, struct err *e)
 {
 	struct bypass rules = {};
 
-	return daemon_bypass_rules(c, &rules, e);
+	int r = daemon_bypass_rules(c, &rules, e);
+
+	return r ? r : link_check_config(c, e);
 }
 
 static void fill_nics(struct daemon *d, struct proxy_config *pc)

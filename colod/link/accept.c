@@ -13,8 +13,14 @@
 #define CALLER_LIMIT_US (5 * USEC_PER_SEC)
 #define ACCEPT_PAUSE_US (USEC_PER_SEC / 2)
 
+static bool caller_is_there(const struct caller *cl)
+{
+	return cl->shake || conn_is_open(&cl->conn);
+}
+
 static void caller_close(struct caller *cl)
 {
+	tls_cancel(&cl->shake);
 	conn_close(&cl->conn);
 	link_close_data(cl->data_fd);
 }
@@ -54,7 +60,7 @@ static void on_control_hello(struct caller *cl, const struct wire_hello *h)
 	struct err e = {};
 
 	/* Only the peer knows the session: it has lost the link before we noticed. */
-	if (k->up && k->handlers->is_ours(k->arg, h)) {
+	if (k->up && tls_same_peer(&k->who, &cl->who) && k->handlers->is_ours(k->arg, h)) {
 		link_take_down(k);
 		k->handlers->lost(k->arg, "the peer calls again");
 	}
@@ -83,6 +89,7 @@ static void complete(struct link *k, struct caller *control)
 	struct err e;
 
 	memcpy(address, control->address, sizeof(address));
+	k->who = control->who;
 	if (control_fd < 0) {
 		link_note(k, "closed the connections of %s: it spoke before our answer", address);
 		caller_close(control);
@@ -113,6 +120,11 @@ static void on_data_hello(struct caller *cl, const struct wire_hello *h)
 
 	if (!control || k->up) {
 		reject_for(cl, "data connection without a control connection");
+		return;
+	}
+	if (!tls_same_peer(&control->who, &cl->who)) {
+		link_note(k, "refused %s: a data connection for another peer's link", cl->address);
+		reject_for(cl, "data connection for another peer's link");
 		return;
 	}
 	/* What we are may have changed since the first greeting. */
@@ -173,7 +185,7 @@ static bool expire(struct link *k)
 	for (int i = 0; i < LINK_MAX_CALLERS; i++) {
 		struct caller *cl = &k->callers[i];
 
-		if (!conn_is_open(&cl->conn))
+		if (!caller_is_there(cl))
 			continue;
 		if (now - cl->since_us < CALLER_LIMIT_US) {
 			remain = true;
@@ -200,7 +212,7 @@ static struct caller *free_caller(struct link *k)
 	for (int i = 0; i < LINK_MAX_CALLERS; i++) {
 		struct caller *cl = &k->callers[i];
 
-		if (!conn_is_open(&cl->conn))
+		if (!caller_is_there(cl))
 			return cl;
 		if (!cl->welcomed && (!oldest || cl->since_us < oldest->since_us))
 			oldest = cl;
@@ -208,6 +220,22 @@ static struct caller *free_caller(struct link *k)
 	if (oldest)
 		caller_close(oldest);
 	return oldest;
+}
+
+static void on_shaken(void *arg, int fd, const struct tls_peer *who, const struct err *why)
+{
+	struct caller *cl = arg;
+	struct err e;
+
+	if (fd < 0) {
+		link_note(cl->link, "refused %s: %s", cl->address, err_msg(why));
+		return;
+	}
+	cl->who = *who;
+	if (conn_open(&cl->conn, cl->link->loop, fd, &e))
+		return;
+	/* A greeting that has come already is heard before the next caller can want the place. */
+	conn_poll(&cl->conn);
 }
 
 /* Out of descriptors or memory: the socket stays readable, so look away a while. */
@@ -233,7 +261,6 @@ static void on_accept(void *arg, int fd, uint32_t revents)
 	char address[80];
 	struct caller *cl;
 	int sock = tcp_accept(fd, address, sizeof(address));
-	struct err e;
 
 	(void)revents;
 	if (sock < 0) {
@@ -254,11 +281,8 @@ static void on_accept(void *arg, int fd, uint32_t revents)
 	memcpy(cl->address, address, sizeof(address));
 	cl->conn.on_message = on_message;
 	cl->conn.on_closed = on_closed;
-	if (conn_open(&cl->conn, k->loop, sock, &e))
-		return;
 	loop_timer_arm(k->callers_timer, USEC_PER_SEC);
-	/* A greeting that has come already is heard before the next caller can want the place. */
-	conn_poll(&cl->conn);
+	tls_begin(&cl->shake, k->tls, sock, TLS_LISTENER, on_shaken, cl);
 }
 
 int accept_init(struct link *k, struct err *e)

@@ -20,6 +20,7 @@ static void begin(struct link *k);
 static void clear_attempt(struct link *k)
 {
 	loop_src_free(&k->dial_src);
+	tls_cancel(&k->dial_shake);
 	close_fd(&k->dial_fd);
 	conn_close(&k->dial_data);
 	link_close_data(k->dial_data_fd);
@@ -39,7 +40,7 @@ void dial_stop(struct link *k)
 void dial_failed(struct link *k, const char *why)
 {
 	char address[sizeof(k->peers[0].text)];
-	bool talked = k->dial_stage == DIAL_HELLO_CONTROL || k->dial_stage == DIAL_HELLO_DATA;
+	bool talked = k->dial_stage != DIAL_CONNECT_CONTROL && k->dial_stage != DIAL_CONNECT_DATA;
 
 	if (k->dial_stage == DIAL_OFF)
 		return;
@@ -80,6 +81,27 @@ static void introduce(struct link *k, struct conn *c, enum wire_channel channel)
 	link_introduce(k, c, WIRE_HELLO, channel, k->session, NULL);
 }
 
+/* All connections of a link lead to one peer. */
+static void on_shaken(void *arg, int fd, const struct tls_peer *who, const struct err *why)
+{
+	struct link *k = arg;
+	bool first = k->dial_stage == DIAL_TLS_CONTROL;
+
+	k->dial_fd = fd;
+	if (fd < 0) {
+		dial_failed(k, err_msg(why));
+	} else if (first) {
+		k->who = *who;
+		k->dial_stage = DIAL_HELLO_CONTROL;
+		introduce(k, &k->control, WIRE_CHANNEL_CONTROL);
+	} else if (tls_same_peer(&k->who, who)) {
+		k->dial_stage = DIAL_HELLO_DATA;
+		introduce(k, &k->dial_data, k->dial_channel);
+	} else {
+		dial_failed(k, "its connections lead to different peers");
+	}
+}
+
 static void on_connected(void *arg, int fd, uint32_t revents)
 {
 	struct link *k = arg;
@@ -89,12 +111,10 @@ static void on_connected(void *arg, int fd, uint32_t revents)
 	loop_src_free(&k->dial_src);
 	if (r) {
 		dial_failed(k, strerror(-r));
-	} else if (k->dial_stage == DIAL_CONNECT_CONTROL) {
-		k->dial_stage = DIAL_HELLO_CONTROL;
-		introduce(k, &k->control, WIRE_CHANNEL_CONTROL);
 	} else {
-		k->dial_stage = DIAL_HELLO_DATA;
-		introduce(k, &k->dial_data, k->dial_channel);
+		k->dial_stage =
+			k->dial_stage == DIAL_CONNECT_CONTROL ? DIAL_TLS_CONTROL : DIAL_TLS_DATA;
+		tls_begin(&k->dial_shake, k->tls, steal_fd(&k->dial_fd), TLS_CALLER, on_shaken, k);
 	}
 }
 
@@ -198,6 +218,8 @@ int link_add_address(struct link *k, const struct endpoint *ep, struct err *e)
 	struct tcp_addr a;
 	int r = tcp_resolve_numeric(&a, ep, e);
 
+	if (!r)
+		r = tls_check_address(k->config, &a, "address", e);
 	if (r)
 		return r;
 	k->peers[at] = a;

@@ -6,11 +6,14 @@
 #include "colod/link/conn.h"
 #include "colod/link/link.h"
 #include "colod/link/tcp.h"
+#include "colod/link/tls.h"
 
 #define LINK_MAX_CALLERS 8
 
 /* A connection that was accepted and has not become a channel of the link yet. */
 struct caller {
+	struct tls_shake *shake; /* before there is a conn */
+	struct tls_peer who;
 	struct conn conn;
 	struct link *link;
 	bool welcomed; /* a control connection that waits for its data connections */
@@ -24,8 +27,10 @@ enum dial_stage {
 	DIAL_OFF,
 	DIAL_PAUSE, /* until the next attempt */
 	DIAL_CONNECT_CONTROL,
+	DIAL_TLS_CONTROL,
 	DIAL_HELLO_CONTROL,
 	DIAL_CONNECT_DATA,
+	DIAL_TLS_DATA,
 	DIAL_HELLO_DATA,
 };
 
@@ -35,11 +40,13 @@ struct link {
 	enum wire_channel last_channel; /* the one that makes the link whole */
 	const struct link_handlers *handlers;
 	void *arg;
+	struct tls *tls;                             /* NULL: plain */
 	struct tcp_addr peers[CONFIG_MAX_PEERS + 1]; /* the last: see link_add_address() */
 	unsigned peer_count, peer_at, peers_tried;
 	int listen_fd;
 	struct loop_src *listen_src, *heartbeat, *callers_timer, *accept_timer;
 	struct conn control; /* of the established link, or being dialed */
+	struct tls_peer who; /* at its other end */
 	bool up;
 	uint64_t last_heard_us;
 	char peer_address[300];
@@ -52,6 +59,7 @@ struct link {
 	int dial_data_fd[WIRE_CHANNEL_COUNT]; /* done */
 	int dial_fd;                          /* connecting */
 	struct loop_src *dial_src, *dial_timer;
+	struct tls_shake *dial_shake;
 	uint64_t dial_pause_us;
 	uint64_t session;
 	struct wire_hello peer_hello;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Five heartbeats fit into the time-out, so that four may be late. */
 #define HEARTBEATS_PER_TIMEOUT 5
@@ -99,7 +100,8 @@ void link_control_closed(struct conn *c, const struct err *why)
 /* What waits unread in the socket counts as heard: it may be us who were slow. */
 static bool is_silent(struct link *k)
 {
-	if (clock_now_us() - k->control.last_heard_us < link_timeout_us(k))
+	if (clock_now_us() - k->control.last_heard_us < link_timeout_us(k) ||
+	    tls_has_unread(k->tls, k->control.fd))
 		return false;
 	conn_poll(&k->control);
 	return k->up && clock_now_us() - k->control.last_heard_us >= link_timeout_us(k);
@@ -124,8 +126,16 @@ static void on_heartbeat(void *arg)
 	arm_heartbeat(k);
 }
 
+/* What came in the clear would lie in the socket by now. */
+#define SETTLE_US (20 * USEC_PER_MSEC)
+#define NAP_US    100
+
 void link_poll(struct link *k)
 {
+	uint64_t end = clock_now_us() + SETTLE_US;
+
+	while (k->up && tls_has_unread(k->tls, k->control.fd) && clock_now_us() < end)
+		usleep(NAP_US);
 	if (k->up)
 		conn_poll(&k->control);
 }
@@ -152,6 +162,8 @@ void link_flush(struct link *k, unsigned timeout_ms)
 		k->control.out_len -= (size_t)n;
 		memmove(k->control.out, k->control.out + n, k->control.out_len);
 	}
+	while (k->up && tls_has_unsent(k->tls, k->control.fd) && clock_now_us() < end)
+		usleep(NAP_US);
 }
 
 void link_down(struct link *k)
@@ -177,11 +189,21 @@ const char *link_peer_address(const struct link *k)
 	return k->up ? k->peer_address : k->peers[k->peer_at].text;
 }
 
+static void on_tls_note(void *arg, const char *text)
+{
+	link_note(arg, "%s", text);
+}
+
+int link_check_config(const struct config *c, struct err *e)
+{
+	return tls_check(c, e);
+}
+
 int link_new(struct link **out, struct loop *l, const struct config *c, bool packets,
 	     const struct link_handlers *h, void *arg, struct err *e)
 {
 	struct link *k = calloc(1, sizeof(*k));
-	int r = 0;
+	int r;
 
 	if (!k)
 		return err_errno(e, ENOMEM, "link");
@@ -198,6 +220,7 @@ int link_new(struct link **out, struct loop *l, const struct config *c, bool pac
 		k->callers[i].conn.fd = -1;
 		memset(k->callers[i].data_fd, -1, sizeof(k->callers[i].data_fd));
 	}
+	r = tls_new(&k->tls, l, c, on_tls_note, k, e);
 	for (; !r && k->peer_count < c->peer_count; k->peer_count++)
 		r = tcp_resolve(&k->peers[k->peer_count], &c->peers[k->peer_count], false, "peer",
 				e);
@@ -221,6 +244,7 @@ void link_free(struct link *k)
 	if (k->dial_timer)
 		dial_stop(k);
 	accept_close(k);
+	tls_free(k->tls);
 	loop_src_free(&k->heartbeat);
 	loop_src_free(&k->dial_timer);
 	free(k);

@@ -46,6 +46,10 @@ struct link_handlers {
 	void (*note)(void *arg, const char *text);
 };
 
+/** link_check_config() - whether what @c says of the encryption holds: files, keys, or that there
+ * may be none. Part of link_new(). */
+int link_check_config(const struct config *c, struct err *e);
+
 /** link_new() - listen on c->listen and resolve c->peers. @packets: a packet connection belongs to
  * the link. */
 int link_new(struct link **out, struct loop *l, const struct config *c, bool packets,

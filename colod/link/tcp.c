@@ -45,6 +45,16 @@ int tcp_resolve_numeric(struct tcp_addr *a, const struct endpoint *ep, struct er
 	return resolve(a, ep, AI_NUMERICHOST, "address", e);
 }
 
+bool tcp_is_loopback(const struct tcp_addr *a)
+{
+	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&a->sa)->sin6_addr;
+
+	if (a->sa.ss_family == AF_INET)
+		return *(const uint8_t *)&((const struct sockaddr_in *)&a->sa)->sin_addr == 127;
+	return a->sa.ss_family == AF_INET6 &&
+	       (IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127));
+}
+
 static void set_up(int fd)
 {
 	int one = 1, limit_ms = USER_TIMEOUT_MS;

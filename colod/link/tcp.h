@@ -22,6 +22,9 @@ int tcp_resolve(struct tcp_addr *a, const struct endpoint *ep, bool passive, con
 /** tcp_resolve_numeric() - asks nobody: at any time. */
 int tcp_resolve_numeric(struct tcp_addr *a, const struct endpoint *ep, struct err *e);
 
+/** tcp_is_loopback() - nothing but this host itself is behind the address. */
+bool tcp_is_loopback(const struct tcp_addr *a);
+
 /** tcp_listen() - listening socket or -errno. */
 int tcp_listen(const struct tcp_addr *a, struct err *e);
 

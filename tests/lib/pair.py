@@ -78,6 +78,7 @@ class Node:
             "name": "vm",
             "listen": listen,
             "peer": peer,
+            "insecure": "yes",
             "qemu": qemu,
             "qemu_args": guest.qemu_args(self.console),
             "memory": "128M",

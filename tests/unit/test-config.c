@@ -337,6 +337,63 @@ static void a_file_that_is_not_there_is_named(void **state)
 	config_destroy(&c);
 }
 
+/* ---- encryption ---- */
+
+#define PSK  REQUIRED "tls = psk\ntls_psk_file = /k\n"
+#define X509 REQUIRED "tls = x509\ntls_ca = /a\ntls_cert = /c\ntls_key = /k\n"
+
+static void encryption_is_off_by_default_and_that_is_not_taken_for_wanted(void **state)
+{
+	struct config c;
+
+	(void)state;
+	expect_ok(&c, REQUIRED);
+	assert_int_equal(c.tls, TLS_NONE);
+	assert_false(c.insecure);
+	config_destroy(&c);
+	expect_ok(&c, REQUIRED "insecure = yes\n");
+	assert_true(c.insecure);
+	config_destroy(&c);
+}
+
+static void the_key_is_that_of_the_guest_unless_said(void **state)
+{
+	struct config c;
+
+	(void)state;
+	expect_ok(&c, PSK);
+	assert_string_equal(c.tls_psk_file, "/k");
+	assert_string_equal(c.tls_psk_identity, "web");
+	config_destroy(&c);
+	expect_ok(&c, PSK "name = db\n");
+	assert_string_equal(c.tls_psk_identity, "db");
+	config_destroy(&c);
+	expect_ok(&c, PSK "tls_psk_identity = both\n");
+	assert_string_equal(c.tls_psk_identity, "both");
+	config_destroy(&c);
+	expect_refused(PSK "tls_psk_identity = a:b\n", "web.conf|tls_psk_identity");
+	expect_refused(PSK "tls_psk_identity = #abc\n", "tls_psk_identity");
+}
+
+static void each_kind_of_encryption_needs_its_files_and_no_others(void **state)
+{
+	struct config c;
+
+	(void)state;
+	expect_ok(&c, X509 "tls_peer_name = b.example\n");
+	assert_string_equal(c.tls_peer_name, "b.example");
+	config_destroy(&c);
+	expect_refused(REQUIRED "tls = psk\n", "web.conf|tls = psk needs tls_psk_file");
+	expect_refused(REQUIRED "tls = x509\ntls_ca = /a\ntls_cert = /c\n", "needs tls_key");
+	expect_refused(REQUIRED "tls = x509\ntls_ca = /a\ntls_key = /c\n", "needs tls_cert");
+	expect_refused(REQUIRED "tls = x509\ntls_cert = /a\ntls_key = /c\n", "needs tls_ca");
+	expect_refused(REQUIRED "tls_psk_file = /k\n", "tls_psk_file is set|set tls = psk");
+	expect_refused(PSK "tls_peer_name = b\n", "tls_peer_name is set|set tls = x509");
+	expect_refused(X509 "tls_psk_identity = b\n", "tls_psk_identity is set");
+	expect_refused(REQUIRED "tls = yes\n", "tls|none, psk or x509");
+	expect_refused(REQUIRED "tls = psk\ntls_psk_file = k\n", "tls_psk_file|absolute");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -356,6 +413,9 @@ int main(void)
 		cmocka_unit_test(run_time_keys_change_and_others_do_not),
 		cmocka_unit_test(names_of_values_read_back),
 		cmocka_unit_test(a_file_that_is_not_there_is_named),
+		cmocka_unit_test(encryption_is_off_by_default_and_that_is_not_taken_for_wanted),
+		cmocka_unit_test(the_key_is_that_of_the_guest_unless_said),
+		cmocka_unit_test(each_kind_of_encryption_needs_its_files_and_no_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
