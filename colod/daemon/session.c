@@ -100,7 +100,7 @@ bool daemon_session_can_resume(const struct daemon *d, uint64_t session)
 	       secondary_can_resume(d->secondary);
 }
 
-static void suspend(struct daemon *d)
+static void suspend_engine(struct daemon *d)
 {
 	/* What has not begun has nothing to go on with, but for the checkpoint that a new secondary
 	 * stands at after a switch-over. */
@@ -110,6 +110,11 @@ static void suspend(struct daemon *d)
 		primary_suspend(d->primary);
 	else if (d->start_fd < 0)
 		secondary_suspend(d->secondary);
+}
+
+static void suspend(struct daemon *d)
+{
+	suspend_engine(d);
 	daemon_packets_detach(d);
 	link_down(d->link);
 }
@@ -291,13 +296,19 @@ void daemon_session_end(struct daemon *d)
 	end_session(d);
 }
 
-/* The secondary keeps its replica, the primary what it knows; only the link and its sessions end. */
+/*
+ * The secondary keeps its replica, the primary what it knows; only the link and its sessions end. On the
+ * packet connection the old host goes on: what still comes for the guest it passes on until ours has
+ * joined the network (S5).
+ */
 void daemon_session_cut(struct daemon *d)
 {
-	if (d->role == ROLE_PRIMARY)
+	if (d->role == ROLE_PRIMARY) {
 		end_session(d);
-	else
-		suspend(d);
+	} else {
+		suspend_engine(d);
+		link_down(d->link);
+	}
 	if (!d->paused_at_us)
 		d->paused_at_us = clock_now_us();
 	d->by_order = false;
