@@ -79,10 +79,10 @@ static void act_swap_roles(struct daemon *d)
 		fd = primary_detach(d->primary);
 		d->role = ROLE_SECONDARY;
 	} else {
+		d->epoch = secondary_epoch(d->secondary); /* which TAKEN tells */
 		d->role = ROLE_PRIMARY;
 		daemon_note_standing(d, STANDING_PROTECTED);
 		daemon_peer_send(d, WIRE_TAKEN, NULL);
-		d->epoch = secondary_epoch(d->secondary);
 		fd = secondary_detach(d->secondary);
 		primary_set_peer_holds(d->primary, true);
 		daemon_packets_switch_and_run(d);
