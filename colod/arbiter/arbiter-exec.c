@@ -324,8 +324,9 @@ static void exec_claim(struct arbiter *a, const struct arbiter_claim *claim)
 		loop_timer_arm(x->timer, a->config->arbiter_timeout_ms * USEC_PER_MSEC);
 }
 
-static void exec_drop(struct arbiter *a)
+static void exec_drop(struct arbiter *a, bool untold)
 {
+	(void)untold;
 	give_up(a->impl);
 }
 

@@ -20,7 +20,7 @@ struct arbiter_ops {
 	void (*claim)(struct arbiter *a, const struct arbiter_claim *claim);
 	void (*share)(struct arbiter *a, uint64_t session);
 	void (*resign)(struct arbiter *a);
-	void (*drop)(struct arbiter *a);
+	void (*drop)(struct arbiter *a, bool untold); /* a win that its owner will not hear of */
 	bool (*flush)(struct arbiter *a, unsigned timeout_ms);
 	const char *(*state)(const struct arbiter *a);
 };
@@ -34,17 +34,20 @@ struct arbiter {
 	void *impl;
 
 	struct loop_src *defer;
-	enum arbiter_answer answer; /* waits for the loop */
+	bool asked;                 /* a claim has not been answered */
+	enum arbiter_answer answer; /* to the claim; waits for the loop */
 	char reason[ERR_MSG_MAX];
+	bool holding; /* hold waits for the loop, and is told before the answer */
+	char hold_reason[ERR_MSG_MAX];
 };
 
 extern const struct arbiter_ops arbiter_exec_ops, arbiter_etcd_ops;
 
-/** arbiter_answer() - tell the owner from the loop; a later answer replaces one not told yet. */
+/**
+ * arbiter_answer() - tell the owner from the loop; a later answer replaces one not told yet. A hold
+ * replaces a win, which is no longer true; what follows it is told after it.
+ */
 void arbiter_answer(struct arbiter *a, enum arbiter_answer answer, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
-
-/** arbiter_unanswer() - what was not told yet is not told. */
-void arbiter_unanswer(struct arbiter *a);
 
 #endif

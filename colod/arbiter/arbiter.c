@@ -31,18 +31,23 @@ static const struct arbiter_ops *const kinds[] = {
 
 void arbiter_answer(struct arbiter *a, enum arbiter_answer answer, const char *fmt, ...)
 {
+	bool hold = answer == ARBITER_ANSWER_HOLD;
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(a->reason, sizeof(a->reason), fmt, ap);
+	vsnprintf(hold ? a->hold_reason : a->reason, ERR_MSG_MAX, fmt, ap);
 	va_end(ap);
-	a->answer = answer;
+	a->holding = a->holding || hold;
+	a->answer = hold ? ARBITER_ANSWER_NONE : answer;
 	loop_defer_arm(a->defer);
 }
 
-void arbiter_unanswer(struct arbiter *a)
+static void tell_hold(struct arbiter *a)
 {
-	a->answer = ARBITER_ANSWER_NONE;
+	a->holding = false;
+	a->handlers->hold(a->arg, a->hold_reason);
+	if (a->answer)
+		loop_defer_arm(a->defer);
 }
 
 static void on_defer(void *arg)
@@ -51,25 +56,20 @@ static void on_defer(void *arg)
 	enum arbiter_answer answer = a->answer;
 	char reason[ERR_MSG_MAX];
 
+	if (a->holding) {
+		tell_hold(a);
+		return;
+	}
 	a->answer = ARBITER_ANSWER_NONE;
+	a->asked = a->asked && answer == ARBITER_ANSWER_NONE;
 	/* The callee may claim again and so have another reason written. */
 	snprintf(reason, sizeof(reason), "%s", a->reason);
-	switch (answer) {
-	case ARBITER_ANSWER_NONE:
-		break;
-	case ARBITER_ANSWER_WON:
+	if (answer == ARBITER_ANSWER_WON)
 		a->handlers->won(a->arg);
-		break;
-	case ARBITER_ANSWER_LOST:
+	else if (answer == ARBITER_ANSWER_LOST)
 		a->handlers->lost(a->arg, reason);
-		break;
-	case ARBITER_ANSWER_UNKNOWN:
+	else if (answer == ARBITER_ANSWER_UNKNOWN)
 		a->handlers->unknown(a->arg, reason);
-		break;
-	case ARBITER_ANSWER_HOLD:
-		a->handlers->hold(a->arg, reason);
-		break;
-	}
 }
 
 /* ---- the interface ---- */
@@ -111,29 +111,36 @@ void arbiter_free(struct arbiter *a)
 
 void arbiter_claim(struct arbiter *a, const struct arbiter_claim *claim)
 {
-	arbiter_unanswer(a);
+	a->answer = ARBITER_ANSWER_NONE;
+	a->asked = true;
 	a->ops->claim(a, claim);
 }
 
 void arbiter_share(struct arbiter *a, uint64_t session)
 {
-	arbiter_unanswer(a);
+	a->answer = ARBITER_ANSWER_NONE;
+	a->holding = false;
 	if (a->ops->share)
 		a->ops->share(a, session);
 }
 
 void arbiter_resign(struct arbiter *a)
 {
-	arbiter_unanswer(a);
+	a->answer = ARBITER_ANSWER_NONE;
+	a->holding = false;
 	if (a->ops->resign)
 		a->ops->resign(a);
 }
 
 void arbiter_drop(struct arbiter *a)
 {
+	bool untold = a->asked && a->answer == ARBITER_ANSWER_WON;
+
+	if (a->asked)
+		a->answer = ARBITER_ANSWER_NONE;
+	a->asked = false;
 	if (a->ops->drop)
-		a->ops->drop(a);
-	arbiter_unanswer(a);
+		a->ops->drop(a, untold);
 }
 
 bool arbiter_flush(struct arbiter *a, unsigned timeout_ms)

@@ -1,0 +1,722 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Two hosts and a model of etcd: every order in which their requests, replies, failures, leases' ends
+ * and callers' wishes can happen, to a depth. There are never two hosts that believe themselves alone,
+ * and a guest that is older than what was heard is never heard.
+ */
+#include "tests/unit/unit.h"
+
+#include "colod/arbiter/etcd-core.h"
+
+#include <xxhash.h>
+
+#define MESSAGES 6
+#define LEASES   8
+#define NOBODY   (-1)
+
+static const char *const names[2] = {"a", "b"};
+
+/* A request on its way, or its reply; one that nobody waits for any more may still arrive. */
+struct message {
+	bool used, awaited, executed;
+	enum etcd_lane_id lane;
+	struct etcd_request request;
+	struct etcd_reply reply;
+};
+
+struct lease {
+	int64_t id;
+	uint64_t ends_us;
+};
+
+struct host {
+	struct etcd_core core;
+	uint32_t serial[ETCD_LANES];
+	struct message messages[MESSAGES];
+	bool up, asks, believes, ended; /* ended: in order, with last words on their way */
+	bool newest;                    /* it has the guest as it was when last heard */
+	bool fresh;                     /* what it asks for is a guest that it starts */
+	uint64_t session;               /* of which it has a whole copy, old or new */
+};
+
+struct world {
+	uint64_t now_us;
+	struct host hosts[2];
+	struct etcd_view keys;
+	int64_t revision, last_lease;
+	struct lease leases[LEASES];
+	uint64_t session;
+	int alone; /* who was heard alone last, with no copy since */
+	unsigned wishes;
+};
+
+/* ---- etcd ---- */
+
+static struct lease *lease_find(struct world *w, int64_t id)
+{
+	for (int i = 0; id && i < LEASES; i++)
+		if (w->leases[i].id == id)
+			return &w->leases[i];
+	return NULL;
+}
+
+static void lease_end(struct world *w, struct lease *l)
+{
+	if (w->keys.live_lease == l->id) {
+		w->keys.live_rev = w->keys.live_lease = 0;
+		memset(w->keys.live, 0, sizeof(w->keys.live));
+	}
+	*l = (struct lease){};
+}
+
+static void execute_grant(struct world *w, const struct etcd_request *q, struct etcd_reply *r)
+{
+	struct lease *free_one = NULL;
+
+	for (int i = 0; i < LEASES && !free_one; i++)
+		if (!w->leases[i].id)
+			free_one = &w->leases[i];
+	if (!free_one) {
+		r->outcome = ETCD_FAILED;
+		return;
+	}
+	*free_one = (struct lease){++w->last_lease, w->now_us + q->ttl_s * USEC_PER_SEC};
+	r->lease = free_one->id;
+	r->ttl_s = q->ttl_s;
+}
+
+static void execute_write(struct world *w, const char *host, const struct etcd_request *q,
+			  struct etcd_reply *r)
+{
+	struct etcd_view *k = &w->keys;
+
+	r->view = *k;
+	if (q->owner_rev != k->owner_rev || q->live_rev != k->live_rev) {
+		r->outcome = ETCD_BEHIND;
+		return;
+	}
+	if (q->lease && !lease_find(w, q->lease)) {
+		r->outcome = ETCD_GONE;
+		return;
+	}
+	memset(k, 0, sizeof(*k));
+	k->owner_rev = ++w->revision;
+	strcpy(k->owner, q->owner);
+	if (q->lease) {
+		k->live_rev = w->revision;
+		k->live_lease = q->lease;
+		strcpy(k->live, host);
+	}
+}
+
+static void execute(struct world *w, const char *host, struct message *m)
+{
+	struct etcd_reply *r = &m->reply;
+	struct lease *l = lease_find(w, m->request.lease);
+
+	*r = (struct etcd_reply){.outcome = ETCD_DONE};
+	m->executed = true;
+	switch (m->request.kind) {
+	case ETCD_GRANT:
+		execute_grant(w, &m->request, r);
+		break;
+	case ETCD_RENEW:
+		if (!l) {
+			r->outcome = ETCD_GONE;
+			break;
+		}
+		l->ends_us = w->now_us + 6 * USEC_PER_SEC;
+		r->lease = l->id;
+		r->ttl_s = 6;
+		break;
+	case ETCD_READ:
+		r->view = w->keys;
+		break;
+	case ETCD_WRITE:
+		execute_write(w, host, &m->request, r);
+		break;
+	}
+}
+
+/* ---- hosts ---- */
+
+static const char *broken; /* what a world has shown that must not be */
+
+static void note_won(struct world *w, int i)
+{
+	struct host *h = &w->hosts[i], *other = &w->hosts[!i];
+
+	if (other->believes)
+		broken = "two hosts believe";
+	if (h->fresh ? w->alone == !i : !h->newest)
+		broken = "an old guest is heard";
+	h->asks = h->fresh = false;
+	h->believes = h->newest = true;
+	other->newest = false;
+	w->alone = i;
+}
+
+static void hear(struct world *w, int i)
+{
+	struct host *h = &w->hosts[i];
+
+	switch (etcd_core_answer(&h->core)) {
+	case ARBITER_ANSWER_NONE:
+		break;
+	case ARBITER_ANSWER_WON:
+		note_won(w, i);
+		break;
+	case ARBITER_ANSWER_HOLD:
+		h->believes = false;
+		break;
+	case ARBITER_ANSWER_LOST:
+	case ARBITER_ANSWER_UNKNOWN:
+		h->asks = h->believes = false;
+		break;
+	}
+	memset(h->core.reason, 0, sizeof(h->core.reason));
+	memset(h->core.why, 0, sizeof(h->core.why));
+}
+
+static void add_message(struct host *h, enum etcd_lane_id lane)
+{
+	int at = MESSAGES - 1;
+
+	for (int i = MESSAGES - 1; i >= 0; i--)
+		if (!h->messages[i].used)
+			at = i;
+	h->messages[at] = (struct message){
+		.used = true, .awaited = true, .lane = lane, .request = h->core.lane[lane].request};
+}
+
+static void forget_messages(struct host *h, enum etcd_lane_id lane)
+{
+	for (int i = 0; i < MESSAGES; i++) {
+		struct message *m = &h->messages[i];
+
+		if (!m->used || m->lane != lane || !m->awaited)
+			continue;
+		m->awaited = false;
+		if (m->executed || m->request.kind == ETCD_READ)
+			*m = (struct message){};
+	}
+}
+
+/* What the shell does after each call: requests begun or given up, answers told. */
+static void settle(struct world *w, int i)
+{
+	struct host *h = &w->hosts[i];
+
+	hear(w, i);
+	for (int lane = 0; lane < ETCD_LANES; lane++) {
+		struct etcd_lane *l = &h->core.lane[lane];
+
+		if (l->serial) {
+			forget_messages(h, lane);
+			if (l->busy)
+				add_message(h, lane);
+		}
+		l->serial = 0;
+	}
+	if (h->believes && w->now_us >= h->core.sure_until_us)
+		broken = "a host believes longer than it may";
+}
+
+static void deliver(struct world *w, int i, struct message *m, bool failed)
+{
+	struct etcd_reply reply = m->reply;
+	enum etcd_lane_id lane = m->lane;
+
+	if (failed) {
+		reply = (struct etcd_reply){.outcome = ETCD_FAILED};
+		m->awaited = false;
+		if (m->executed || m->request.kind == ETCD_READ)
+			*m = (struct message){};
+	} else {
+		*m = (struct message){};
+	}
+	etcd_core_reply(&w->hosts[i].core, w->now_us, lane, &reply);
+	settle(w, i);
+}
+
+static void pass_time(struct world *w)
+{
+	uint64_t next = 0;
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t due = w->hosts[i].up ? etcd_core_due(&w->hosts[i].core) : 0;
+
+		if (due && (!next || due < next))
+			next = due;
+	}
+	for (int i = 0; i < LEASES; i++)
+		if (w->leases[i].ends_us > w->now_us && (!next || w->leases[i].ends_us < next))
+			next = w->leases[i].ends_us;
+	w->now_us = MAX(next, w->now_us);
+	for (int i = 0; i < 2; i++)
+		if (w->hosts[i].up) {
+			etcd_core_tick(&w->hosts[i].core, w->now_us);
+			settle(w, i);
+		}
+}
+
+/* ---- callers ---- */
+
+static void claim(struct world *w, int i, struct arbiter_claim claim)
+{
+	struct host *h = &w->hosts[i];
+
+	h->asks = true;
+	claim.fresh = h->fresh;
+	claim.session = h->session;
+	etcd_core_claim(&h->core, w->now_us, &claim);
+	settle(w, i);
+}
+
+static void drop(struct world *w, int i)
+{
+	struct host *h = &w->hosts[i];
+
+	h->asks = false;
+	etcd_core_drop(&h->core, w->now_us, false);
+	settle(w, i);
+}
+
+/* The other one has got a whole copy; or both go on where the link broke. */
+static void share(struct world *w, int i)
+{
+	struct host *h = &w->hosts[i];
+
+	h->believes = false;
+	h->newest = w->hosts[!i].newest = true;
+	h->session = w->hosts[!i].session = w->session;
+	w->alone = NOBODY;
+	etcd_core_share(&h->core, w->now_us, w->session);
+	settle(w, i);
+}
+
+static void start_core(struct world *w, int i)
+{
+	struct host *h = &w->hosts[i];
+
+	etcd_core_init(&h->core, names[i], 6000, 10000, 1);
+	for (int lane = 0; lane < ETCD_LANES; lane++)
+		forget_messages(h, lane);
+	h->up = true;
+	h->asks = h->believes = h->fresh = h->ended = false;
+}
+
+static void die(struct world *w, int i)
+{
+	start_core(w, i);
+	w->hosts[i].up = w->hosts[i].newest = false;
+	w->hosts[i].session = 0;
+}
+
+enum wish {
+	WISH_CLAIM,   /* the link is broken */
+	WISH_SHARE,   /* after a whole copy */
+	WISH_RESUME,  /* the link is back before anybody won: go on in the session */
+	WISH_RESIGN,  /* the guest ends */
+	WISH_DIE,     /* without a word */
+	WISH_CERTAIN, /* the other one dies, and this one knows */
+	WISH_START,   /* a guest is started after this host had died */
+	WISH_COUNT,
+};
+
+static bool may_wish(const struct world *w, int i, enum wish wish)
+{
+	const struct host *h = &w->hosts[i], *o = &w->hosts[!i];
+	bool quiet = !h->asks && !o->asks;
+	bool together = h->up && o->up && !h->ended && !o->ended && w->alone == NOBODY &&
+			h->newest && o->newest;
+
+	switch (wish) {
+	case WISH_CLAIM:
+		return h->up && !h->ended && !h->asks && !h->believes;
+	case WISH_SHARE:
+		return h->up && o->up && !o->ended && quiet && h->believes;
+	case WISH_RESUME:
+		return together && (h->asks || o->asks);
+	case WISH_RESIGN:
+		return h->up && h->believes;
+	case WISH_DIE:
+		return h->up;
+	case WISH_CERTAIN:
+		return together && quiet;
+	case WISH_START:
+		return !h->up || h->ended;
+	case WISH_COUNT:
+		break;
+	}
+	return false;
+}
+
+static void do_wish(struct world *w, int i, enum wish wish)
+{
+	struct host *h = &w->hosts[i];
+
+	switch (wish) {
+	case WISH_CLAIM:
+		claim(w, i, (struct arbiter_claim){.primary = i == 0});
+		break;
+	case WISH_SHARE:
+		w->session++;
+		share(w, i);
+		break;
+	case WISH_RESUME:
+		drop(w, i);
+		drop(w, !i);
+		share(w, 0);
+		break;
+	case WISH_RESIGN:
+		h->ended = true;
+		h->believes = h->newest = false;
+		w->alone = NOBODY;
+		etcd_core_resign(&h->core, w->now_us);
+		settle(w, i);
+		break;
+	case WISH_DIE:
+		die(w, i);
+		break;
+	case WISH_CERTAIN:
+		die(w, !i);
+		claim(w, i, (struct arbiter_claim){.certain = true, .primary = i == 0});
+		break;
+	case WISH_START:
+		start_core(w, i);
+		h->fresh = true;
+		h->session = 0;
+		claim(w, i, (struct arbiter_claim){.primary = true});
+		break;
+	case WISH_COUNT:
+		break;
+	}
+}
+
+/* ---- all that can happen next ---- */
+
+/* Do the @n-th of the things that can happen; false when there are not so many. */
+static bool happen_message(struct world *w, unsigned *n)
+{
+	for (int i = 0; i < 2; i++)
+		for (int k = 0; k < MESSAGES; k++) {
+			struct message *m = &w->hosts[i].messages[k];
+
+			if (m->used && !m->executed && !(*n)--) {
+				execute(w, names[i], m);
+				if (!m->awaited)
+					*m = (struct message){};
+				return true;
+			}
+			if (m->used && m->executed && m->awaited && !(*n)--) {
+				deliver(w, i, m, false);
+				return true;
+			}
+			if (m->used && m->awaited && !(*n)--) {
+				deliver(w, i, m, true);
+				return true;
+			}
+		}
+	return false;
+}
+
+static bool happen(struct world *w, unsigned n)
+{
+	if (happen_message(w, &n))
+		return true;
+	for (int i = 0; i < LEASES; i++)
+		if (w->leases[i].id && w->now_us >= w->leases[i].ends_us && !n--) {
+			lease_end(w, &w->leases[i]);
+			return true;
+		}
+	if (!n--) {
+		pass_time(w);
+		return true;
+	}
+	for (int i = 0; w->wishes && i < 2; i++)
+		for (int wish = 0; wish < WISH_COUNT; wish++)
+			if (may_wish(w, i, wish) && !n--) {
+				w->wishes--;
+				do_wish(w, i, wish);
+				return true;
+			}
+	return false;
+}
+
+/* ---- beginnings ---- */
+
+static void begin(struct world *w)
+{
+	memset(w, 0, sizeof(*w));
+	w->now_us = 1000 * USEC_PER_SEC;
+	w->session = 7;
+	w->alone = NOBODY;
+	w->wishes = 3;
+	start_core(w, 0);
+	start_core(w, 1);
+	die(w, 0);
+	die(w, 1);
+	broken = NULL;
+}
+
+/* Both have the whole guest. */
+static void begin_shared(struct world *w)
+{
+	begin(w);
+	w->hosts[0].up = w->hosts[1].up = true;
+	w->keys.owner_rev = w->revision = 1;
+	etcd_owner_shared(w->keys.owner, w->session);
+	w->hosts[0].newest = w->hosts[1].newest = true;
+	w->hosts[0].session = w->hosts[1].session = w->session;
+}
+
+/* All that is awaited happens at once, until nothing is. */
+static void calm(struct world *w)
+{
+	for (bool more = true; more;) {
+		more = false;
+		for (int i = 0; i < 2; i++)
+			for (int k = 0; k < MESSAGES; k++) {
+				struct message *m = &w->hosts[i].messages[k];
+
+				if (!m->used || !m->awaited)
+					continue;
+				more = true;
+				if (!m->executed)
+					execute(w, names[i], m);
+				deliver(w, i, m, false);
+			}
+	}
+}
+
+/* A is heard alone, b has what was shared before. */
+static void begin_alone(struct world *w)
+{
+	begin_shared(w);
+	claim(w, 0, (struct arbiter_claim){.primary = true});
+	calm(w);
+	assert_true(w->hosts[0].believes);
+	assert_false(w->hosts[1].newest);
+}
+
+/* A has begun to share: the write is on its way. */
+static void begin_sharing(struct world *w)
+{
+	begin_alone(w);
+	do_wish(w, 0, WISH_SHARE);
+	for (int k = 0; k < MESSAGES; k++)
+		if (w->hosts[0].messages[k].used && w->hosts[0].messages[k].awaited &&
+		    w->hosts[0].messages[k].lane == ETCD_LANE_MOVE) {
+			execute(w, "a", &w->hosts[0].messages[k]);
+			deliver(w, 0, &w->hosts[0].messages[k], false);
+			return;
+		}
+	fail();
+}
+
+/* Both ask, and both have been told to write. */
+static void begin_race(struct world *w)
+{
+	begin_shared(w);
+	for (int i = 0; i < 2; i++) {
+		claim(w, i, (struct arbiter_claim){.primary = i == 0});
+		for (int k = 0; k < 2; k++) {
+			execute(w, names[i], &w->hosts[i].messages[0]);
+			deliver(w, i, &w->hosts[i].messages[0], false);
+		}
+		assert_int_equal(w->hosts[i].core.step, ETCD_STEP_WRITE);
+	}
+}
+
+/* A has not been able to renew its lease for so long that it holds its output. */
+static void begin_held_back(struct world *w)
+{
+	begin_alone(w);
+	while (w->hosts[0].believes)
+		pass_time(w);
+	assert_int_equal(w->hosts[0].core.told, ETCD_TOLD_HOLD);
+}
+
+static void (*const beginnings[])(struct world *w) = {begin,         begin_shared, begin_alone,
+						      begin_sharing, begin_race,   begin_held_back};
+
+/* ---- exhaustively ---- */
+
+#define SEEN_BITS 22
+
+struct seen {
+	uint64_t hash;
+	unsigned depth; /* that was left */
+};
+
+static bool is_known(struct seen *seen, const struct world *w, unsigned depth)
+{
+	uint64_t hash = XXH3_64bits(w, sizeof(*w));
+	struct seen *s = &seen[hash >> (64 - SEEN_BITS)];
+
+	if (s->hash == hash && s->depth >= depth)
+		return true;
+	*s = (struct seen){hash, depth};
+	return false;
+}
+
+static uint64_t worlds;
+
+/* The way to a broken world, for whoever must understand it. */
+static void explore(struct seen *seen, const struct world *from, unsigned depth)
+{
+	worlds++;
+	for (unsigned n = 0; depth; n++) {
+		struct world w = *from;
+
+		if (!happen(&w, n))
+			return;
+		if (broken) {
+			print_message("%u left, event %u: %s; owner=%s live=%s\n", depth, n, broken,
+				      w.keys.owner, w.keys.live);
+			return;
+		}
+		if (is_known(seen, &w, depth - 1))
+			continue;
+		explore(seen, &w, depth - 1);
+		if (broken) {
+			print_message("%u left, event %u\n", depth, n);
+			return;
+		}
+	}
+}
+
+static unsigned depth_wanted(void)
+{
+	return getenv("COLOD_TEST_FULL") && *getenv("COLOD_TEST_FULL") ? 11 : 8;
+}
+
+static void no_order_of_events_makes_two_hosts_believe_or_an_old_guest_heard(void **state)
+{
+	struct seen *seen = calloc(1u << SEEN_BITS, sizeof(*seen));
+
+	(void)state;
+	assert_non_null(seen);
+	for (size_t i = 0; i < ARRAY_SIZE(beginnings); i++) {
+		struct world w;
+
+		worlds = 0;
+		beginnings[i](&w);
+		explore(seen, &w, depth_wanted());
+		if (broken)
+			fail_msg("beginning %zu: %s", i, broken);
+		print_message("beginning %zu: %llu worlds\n", i, (unsigned long long)worlds);
+	}
+	free(seen);
+}
+
+/* ---- at random, for long ---- */
+
+static unsigned count_events(const struct world *w)
+{
+	unsigned n = 0;
+
+	for (;; n++) {
+		struct world copy = *w;
+
+		if (!happen(&copy, n))
+			return n;
+		broken = NULL;
+	}
+}
+
+/* Fewer messages that fail and less time that passes than all being alike would bring. */
+static void random_event(struct world *w, struct rng *rng)
+{
+	if (rng_below(rng, 3) == 0) {
+		unsigned n = count_events(w);
+
+		happen(w, (unsigned)rng_below(rng, n));
+		return;
+	}
+	for (int tries = 0; tries < 8; tries++) {
+		int i = (int)rng_below(rng, 2);
+		struct message *m = &w->hosts[i].messages[rng_below(rng, MESSAGES)];
+
+		if (!m->used || !m->awaited)
+			continue;
+		if (!m->executed)
+			execute(w, names[i], m);
+		else
+			deliver(w, i, m, false);
+		return;
+	}
+}
+
+static void long_walks_never_break_a_rule_and_end_in_order(void **state)
+{
+	struct rng rng = {1};
+	unsigned walks = depth_wanted() > 8 ? 20000 : 1500, won = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < walks; i++) {
+		struct world w;
+
+		beginnings[i % ARRAY_SIZE(beginnings)](&w);
+		w.wishes = 1000;
+		for (int k = 0; k < 200 && !broken; k++) {
+			random_event(&w, &rng);
+			won += w.hosts[0].believes || w.hosts[1].believes;
+		}
+		if (broken)
+			fail_msg("walk %u: %s", i, broken);
+	}
+	assert_true(won > walks);
+}
+
+/* When all messages pass again, nothing stays unfinished: whoever asks is answered, what is to be
+ * shared is, and a resumed session can be won by the host that is left. */
+static void what_is_interrupted_anywhere_is_finished_when_etcd_answers_again(void **state)
+{
+	struct rng rng = {2};
+
+	(void)state;
+	for (unsigned i = 0; i < 1500; i++) {
+		struct world w;
+
+		beginnings[i % ARRAY_SIZE(beginnings)](&w);
+		w.wishes = 1000;
+		for (unsigned k = 0; k < i % 60; k++)
+			random_event(&w, &rng);
+		assert_null(broken);
+		w.wishes = 0;
+		for (int k = 0; k < 200; k++) {
+			calm(&w);
+			for (int l = 0; l < LEASES; l++)
+				if (w.leases[l].id && w.now_us >= w.leases[l].ends_us)
+					lease_end(&w, &w.leases[l]);
+			pass_time(&w);
+		}
+		assert_null(broken);
+		for (int h = 0; h < 2; h++)
+			if (w.hosts[h].asks)
+				fail_msg("walk %u: host %s is not answered", i, names[h]);
+		if (w.alone == NOBODY && w.hosts[0].newest && w.hosts[1].newest && w.revision) {
+			do_wish(&w, 1, WISH_CLAIM);
+			for (int k = 0; k < 100 && w.hosts[1].asks; k++) {
+				calm(&w);
+				pass_time(&w);
+			}
+			if (!w.hosts[1].believes)
+				fail_msg("walk %u: owner=%s live=%s, yet b cannot win %llx", i,
+					 w.keys.owner, w.keys.live, (unsigned long long)w.session);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_order_of_events_makes_two_hosts_believe_or_an_old_guest_heard),
+		cmocka_unit_test(long_walks_never_break_a_rule_and_end_in_order),
+		cmocka_unit_test(what_is_interrupted_anywhere_is_finished_when_etcd_answers_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
