@@ -4,7 +4,8 @@
 .PHONY: check-system run-demo
 
 GUEST_SRC := tools/build-guest tests/guest/init $(wildcard tests/guest/*.[ch])
-SYSTEM_NEEDS = all $(BUILD)/guest/initrd.gz $(BUILD)/qemu10/qemu-system-x86_64
+SYSTEM_NEEDS = all $(BUILD)/guest/initrd.gz $(BUILD)/qemu10/qemu-system-x86_64 $(BUILD)/etcd/etcd \
+	$(BUILD)/tests/arbiter-host
 SYSTEM_RUN = COLOD_TEST_FULL=$(COLOD_TEST_FULL) COLOD_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 $(BUILD)/kernel/vmlinuz: | tools/fetch-kernel
@@ -15,6 +16,14 @@ $(BUILD)/guest/initrd.gz: $(GUEST_SRC) | $(BUILD)/kernel/vmlinuz
 
 $(BUILD)/qemu10/qemu-system-x86_64: | tools/fetch-qemu10
 	tools/fetch-qemu10 $(BUILD)
+
+$(BUILD)/etcd/etcd: | tools/fetch-etcd
+	tools/fetch-etcd $(BUILD)
+
+$(BUILD)/tests/arbiter-host: tests/system/arbiter-host.c $(BUILD)/libcolod.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $(BUILD)/arbiter-host.d -o $@ $< $(BUILD)/libcolod.a $(LDLIBS)
 
 # PYTEST_ARGS narrows a run: make check-system PYTEST_ARGS='-k switch -x'
 PYTEST = $(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 -rA --tb=short

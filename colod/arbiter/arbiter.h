@@ -82,7 +82,8 @@ void arbiter_drop(struct arbiter *a);
  * handlers are not called meanwhile. Whether all is said. */
 bool arbiter_flush(struct arbiter *a, unsigned timeout_ms);
 
-/** arbiter_state() - a word or two for the status: "", "asking", "holds", "shared", "held back". */
+/** arbiter_state() - a word or two for the status: "", "asking", "holds", "held back", "sharing",
+ * "shared". */
 const char *arbiter_state(const struct arbiter *a);
 
 #endif

@@ -297,34 +297,23 @@ static void decide_share(struct etcd_core *c, uint64_t now)
 }
 
 /* Only what is ours, or could still become ours by a write that is late, is touched. */
-static void decide_restore(struct etcd_core *c, uint64_t now)
+static void undo(struct etcd_core *c, uint64_t now, const char *owner)
 {
 	const struct etcd_view *v = &c->view;
+	bool ours = etcd_owner_is_us(c, v);
+
+	if (etcd_live_is_theirs(c, v) || (!ours && !is_haunted(c)))
+		done(c);
+	else
+		write_keys(c, now, ours || !v->owner_rev ? owner : v->owner, 0);
+}
+
+static void decide_restore(struct etcd_core *c, uint64_t now)
+{
 	char owner[ETCD_VALUE_MAX];
 
 	etcd_owner_shared(owner, c->session);
-	if (etcd_live_is_theirs(c, v))
-		done(c);
-	else if (etcd_owner_is_us(c, v))
-		write_keys(c, now, owner, 0);
-	else if (v->owner_rev && is_haunted(c))
-		write_keys(c, now, v->owner, 0);
-	else
-		done(c);
-}
-
-static void decide_resign(struct etcd_core *c, uint64_t now)
-{
-	const struct etcd_view *v = &c->view;
-
-	if (etcd_live_is_theirs(c, v))
-		done(c);
-	else if (etcd_owner_is_us(c, v) || (!v->owner_rev && is_haunted(c)))
-		write_keys(c, now, ETCD_OWNER_NOBODY, 0);
-	else if (is_haunted(c))
-		write_keys(c, now, v->owner, 0);
-	else
-		done(c);
+	undo(c, now, owner);
 }
 
 static void act_decide(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
@@ -345,7 +334,7 @@ static void act_decide(struct etcd_core *c, uint64_t now, const struct etcd_repl
 		decide_restore(c, now);
 		break;
 	case ETCD_WANT_RESIGN:
-		decide_resign(c, now);
+		undo(c, now, ETCD_OWNER_NOBODY);
 		break;
 	}
 }

@@ -329,5 +329,6 @@ void etcd_json_reply(struct etcd_reply *r, const struct etcd_keys *k, const stru
 	else
 		fail(r, status, NULL);
 	json_object_put(o);
-	json_tokener_free(t);
+	if (t)
+		json_tokener_free(t);
 }
