@@ -40,6 +40,7 @@ static const struct {
 	[CHAN_PING] = {"PING", F_FLAGS | F_NUMBER | F_MARK, 0, 0},
 	[CHAN_MUTE] = {"MUTE", 0, 0, 0},
 	[CHAN_JOINED] = {"JOINED", 0, 0, 0},
+	[CHAN_GAP] = {"GAP", F_NIC | F_NUMBER, 0, 0},
 };
 
 _Static_assert(CHAN_HEADER_BYTES + NOTE_BYTES <= CHAN_ENCODE_MAX, "a note is the longest");

@@ -45,6 +45,8 @@ enum chan_type {
 		      output */
 	CHAN_JOINED, /* former secondary: it is the guest's host now, in the bridges and announced
 		      */
+	CHAN_GAP, /* primary, on a new connection: frames to @nic numbered up to @number that have
+		     not come never will */
 	CHAN_TYPES,
 };
 

@@ -244,6 +244,10 @@ static void splice_tail(struct list *to, struct list *from)
 void cmp_held_close(struct compare *c)
 {
 	splice_tail(&c->closed, &c->held);
+}
+
+void cmp_held_forget(struct compare *c)
+{
 	c->expiry = &c->held;
 	while (!list_empty(&c->stored))
 		free_stored(c, list_entry(c->stored.next, struct held, all));

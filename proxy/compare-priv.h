@@ -203,8 +203,11 @@ void cmp_release_held(struct compare *c, struct held *h, enum release_cause caus
 void cmp_release_list(struct compare *c, struct list *list, enum release_cause cause);
 void cmp_drop_list(struct compare *c, struct list *list);
 
-/** cmp_held_close() - what is held belongs to the closed epoch; the secondary's is forgotten. */
+/** cmp_held_close() - what is held belongs to the closed epoch. */
 void cmp_held_close(struct compare *c);
+
+/** cmp_held_forget() - what is held waits for its commit, and the secondary's is forgotten. */
+void cmp_held_forget(struct compare *c);
 
 /** cmp_held_expire() - mismatches for packets that waited too long. Returns when to look again. */
 uint64_t cmp_held_expire(struct compare *c);

@@ -186,7 +186,8 @@ static void release_held(struct compare *c, struct flow *f)
 	}
 }
 
-/* Both sides' SYN are there: from here on their numbers can be told from each other. */
+/* Both sides' SYN are there: from here on their numbers can be told from each other, if the secondary
+ * can be told. */
 static void pair(struct compare *c, struct flow *f)
 {
 	struct flow_note n = {.kind = FLOW_OFFSET, .key = f->node.key};
@@ -200,7 +201,8 @@ static void pair(struct compare *c, struct flow *f)
 		list_entry(pos, struct seg, node)->seq += f->seq_offset;
 	n.seq_offset = f->seq_offset;
 	n.ts_offset = f->ts_offset;
-	c->ops.note(c->arg, &n);
+	if (!c->ops.note(c->arg, &n))
+		cmp_flow_stuck(c, f);
 }
 
 static bool is_new_syn(const struct pkt *p, bool known, uint32_t isn)
@@ -335,6 +337,8 @@ void cmp_tcp_secondary(struct compare *c, struct flow *f, const struct pkt *p)
 		return;
 	if (is_new_syn(p, f->s_syn, f->s_isn))
 		match_secondary_syn(c, f, p);
+	if (f->stuck)
+		return;
 	if (p->tcp_flags & TCP_RST) {
 		f->s_rst = true;
 	} else {

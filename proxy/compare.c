@@ -230,18 +230,24 @@ void compare_inbound(struct compare *c, uint8_t nic, const struct pkt *p, uint64
 	cmp_flow_settle(c, f);
 }
 
-/* A new generation: what the flows know of the last one does not count any more. */
-static void new_generation(struct compare *c, enum compare_mode mode)
+/* What the flows know of the last generation does not count any more. */
+static void forget_generation(struct compare *c, enum compare_mode mode)
 {
-	cmp_held_close(c);
+	cmp_held_forget(c);
 	cmp_frag_close(c);
 	c->gen++;
-	if (c->unseen)
-		c->trusted_gen = c->gen;
-	c->unseen = false;
 	c->mode = mode;
 	c->asked = c->orphans = false;
 	c->told = 0;
+}
+
+static void new_generation(struct compare *c, enum compare_mode mode)
+{
+	cmp_held_close(c);
+	forget_generation(c, mode);
+	if (c->unseen)
+		c->trusted_gen = c->gen;
+	c->unseen = false;
 }
 
 void compare_close_epoch(struct compare *c, uint64_t epoch, enum compare_mode next, uint64_t now_us)
@@ -278,6 +284,17 @@ void compare_commit(struct compare *c, uint64_t epoch, uint64_t now_us)
 	if (c->mode == COMPARE_PASS)
 		cmp_release_list(c, &c->held, RELEASE_SOLO);
 	go_on(c);
+}
+
+uint64_t compare_awaited(const struct compare *c)
+{
+	return c->commit_pending ? c->closed_epoch : 0;
+}
+
+void compare_suspend(struct compare *c)
+{
+	if (c->mode != COMPARE_PASS)
+		forget_generation(c, COMPARE_HOLD);
 }
 
 void compare_pass_all(struct compare *c, uint64_t now_us)

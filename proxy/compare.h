@@ -59,13 +59,14 @@ struct flow_note {
  * @drop:       packet @id never leaves
  * @checkpoint: needed, for @reason; asked once until compare_close_epoch(). What is known of the
  * reason is in the ring of mismatches by then, but for its realtime_us: there is no clock here
- * @note:       for the secondary
+ * @note:       for the secondary; false: it cannot be told. A connection whose offset it does not
+ * know is not compared, since it could not go on with it (S1)
  */
 struct compare_ops {
 	void (*release)(void *arg, uint8_t nic, uint32_t id, enum release_cause cause);
 	void (*drop)(void *arg, uint8_t nic, uint32_t id);
 	void (*checkpoint)(void *arg, enum mismatch_reason reason);
-	void (*note)(void *arg, const struct flow_note *n);
+	bool (*note)(void *arg, const struct flow_note *n);
 };
 
 struct compare_stats {
@@ -105,6 +106,17 @@ void compare_close_epoch(struct compare *c, uint64_t epoch, enum compare_mode ne
  * what is held from here on: call compare_tick().
  */
 void compare_commit(struct compare *c, uint64_t epoch, uint64_t now_us);
+
+/** compare_awaited() - the closed epoch that is not committed yet; 0: none. */
+uint64_t compare_awaited(const struct compare *c);
+
+/**
+ * compare_suspend() - the secondary is out of reach, and what it does not hear or what is not heard
+ * of it is missing: until the next compare_close_epoch() nothing is compared. What is held of this
+ * epoch, and what comes, waits for its commit; that of a closed one for that one's. What was asked
+ * for is asked again. No effect while nobody protects.
+ */
+void compare_suspend(struct compare *c);
 
 /** compare_pass_all() - nobody protects any more: release everything held, and what comes at once.
  */

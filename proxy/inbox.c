@@ -79,6 +79,14 @@ bool inbox_add(struct inbox *in, uint8_t nic, uint64_t number, const void *data,
 	return true;
 }
 
+void inbox_skip(struct inbox *in, uint8_t nic, uint64_t number)
+{
+	struct inbox_nic *n = &in->nics[nic];
+
+	if (number > n->last)
+		n->last = n->forgotten = n->counted = number;
+}
+
 bool inbox_is_due(const struct inbox *in, uint8_t nic, uint64_t number)
 {
 	return number > in->nics[nic].injected;
@@ -179,8 +187,6 @@ bool inbox_mark(struct inbox *in, uint64_t epoch, uint8_t nic, uint64_t mark)
 
 	if (epoch <= in->settled || !(m = get(in, epoch)))
 		return false;
-	if (is_complete(in, m))
-		m->nics = 0; /* the checkpoint is tried again, with marks for all */
 	m->nics |= BIT(nic);
 	m->mark[nic] = mark;
 	in->nics[nic].marked = MAX(in->nics[nic].marked, mark);

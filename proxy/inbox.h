@@ -57,6 +57,12 @@ void inbox_attach(struct inbox *in, uint64_t epoch);
  * are left out are losses. */
 bool inbox_add(struct inbox *in, uint8_t nic, uint64_t number, const void *data, size_t len);
 
+/**
+ * inbox_skip() - frames up to @number that are not here will not come, and the primary knows it: no
+ * losses, unless a replica is to be loaded that would need them.
+ */
+void inbox_skip(struct inbox *in, uint8_t nic, uint64_t number);
+
 /** inbox_is_due() - the replica has not been given this frame. */
 bool inbox_is_due(const struct inbox *in, uint8_t nic, uint64_t number);
 
@@ -70,7 +76,8 @@ struct kept *inbox_next(struct inbox *in, struct kept *k);
 /** inbox_count_missed() - add to @losses what is gone that the replica would have to be given. */
 void inbox_count_missed(struct inbox *in);
 
-/** inbox_mark() - true when with this the marks of @epoch are all here. */
+/** inbox_mark() - true when with this the marks of @epoch are all here. The same ones may come again;
+ * others only after inbox_unmark(). */
 bool inbox_mark(struct inbox *in, uint64_t epoch, uint8_t nic, uint64_t mark);
 
 /** inbox_unmark() - forget the marks of @epoch unless it is committed. */

@@ -401,6 +401,14 @@ int frame_parse(struct frame *f, const void *data, size_t len)
 	return 0;
 }
 
+bool pkt_of_frame(struct pkt *p, struct frame *f, const void *data, size_t len)
+{
+	if (frame_parse(f, data, len) || !frame_is_ip(f))
+		return false;
+	pkt_parse_ip(p, (const uint8_t *)data + f->l3_off, len - f->l3_off, 0);
+	return true;
+}
+
 int arp_parse(struct arp *a, const void *data, size_t len)
 {
 	static const uint8_t ethernet_ip4[6] = {0, 1, 8, 0, 6, 4};

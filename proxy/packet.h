@@ -117,6 +117,13 @@ static inline bool frame_is_ip(const struct frame *f)
 	return f->ethertype == ETHERTYPE_IPV4 || f->ethertype == ETHERTYPE_IPV6;
 }
 
+/**
+ * pkt_of_frame() - the IP packet of an Ethernet frame of @len bytes, and the frame's outside. False:
+ * there is none; then only @f is set, and not even that when @data holds no Ethernet header. The
+ * frame's VLAN is not taken over into the packet: see proxy-primary.c.
+ */
+bool pkt_of_frame(struct pkt *p, struct frame *f, const void *data, size_t len);
+
 /** struct arp - an Ethernet/IPv4 ARP packet (RFC 826) */
 struct arp {
 	uint16_t op; /* 1 request, 2 reply */

@@ -36,10 +36,12 @@ void chan_io_close(struct proxy *p)
 {
 	struct chan_io *c = &p->chan;
 
+	p->cut |= p->side == SIDE_PRIMARY && c->fd >= 0;
 	loop_src_free(&c->src);
 	close_fd(&c->fd);
 	c->in_len = c->out_from = c->out_len = 0;
 	c->wants_out = c->paused = p->hears_relay = false;
+	replica_side_fenced(p, UINT64_MAX);
 }
 
 static void broken(struct proxy *p, const char *why)
@@ -187,6 +189,8 @@ static void on_message(struct proxy *p, const struct chan_msg *m)
 	if (m->type == CHAN_PING) {
 		if (!(m->flags & CHAN_PING_ANSWER))
 			chan_io_send(p, &pong);
+		else
+			replica_side_fenced(p, m->number);
 	} else if (p->side == SIDE_RELAY) {
 		relay_message(p, m);
 	} else if (relay_hears(p, m)) {

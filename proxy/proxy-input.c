@@ -22,6 +22,17 @@ static void tell_own_addresses(struct port *o)
 	}
 }
 
+/* What was said on a connection that broke may not have come. Frames are not said again: the network
+ * may lose some, and what the outputs make of it is for the next checkpoint. */
+void primary_side_tell_again(struct port *o)
+{
+	struct chan_msg gap = {.type = CHAN_GAP, .nic = o->nic, .number = o->mirrored};
+
+	chan_io_send(o->proxy, &gap);
+	o->own_told = 0;
+	tell_own_addresses(o);
+}
+
 /* A unicast frame to the guest's MAC names one of its addresses. */
 static void learn(struct port *o, const uint8_t *data, size_t len)
 {
@@ -32,9 +43,8 @@ static void learn(struct port *o, const uint8_t *data, size_t len)
 	struct pkt pkt;
 
 	neigh_learn_in(neigh, frame, n);
-	if (frame_parse(&f, frame, n) || memcmp(f.dst, neigh->mac, 6) || !frame_is_ip(&f))
+	if (!pkt_of_frame(&pkt, &f, frame, n) || memcmp(f.dst, neigh->mac, 6))
 		return;
-	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, 0);
 	compare_inbound(o->proxy->compare, o->nic, &pkt, clock_now_us());
 	if (pkt.kind != PKT_OPAQUE)
 		neigh_learn_own(neigh, &pkt.dst, f.vlan);
@@ -153,13 +163,12 @@ static bool may_be_held(const struct port *o, const struct proxy_call *c, uint64
 
 /* Nothing was read since the last close; but what QEMU may have held then, a guest that ran since
  * has got. */
-static uint64_t place_as_before(struct port *o, bool ran)
+static void place_as_before(struct port *o, bool ran)
 {
-	if (ran && o->doubted) {
-		o->doubted = false;
-		o->mark++;
-	}
-	return o->mark;
+	if (!ran || !o->doubted)
+		return;
+	o->doubted = false;
+	o->mark++;
 }
 
 /* Unknown is how many frames without a number the guest has yet to read, but not more than a tap
@@ -172,20 +181,24 @@ static uint64_t place_without_origin(const struct port *o)
 }
 
 /*
- * Number of the last frame that the guest has read; it stands still. Frames that a full tap drops
+ * The mark: number of the last frame that the guest has read; it stands still. Frames that a full tap drops
  * have numbers, too: then the guest may have read less than this says, and the secondary misses
  * those frames as if the network had lost them. What the compare makes of it decides about a
  * checkpoint; there is one right now.
  */
-uint64_t primary_side_place(struct port *o, const struct proxy_call *c)
+void primary_side_place(struct port *o, const struct proxy_call *c)
 {
 	struct tapcount_now now = {};
 
-	if (take_counts(o, &now))
-		return o->mirrored; /* the tap is gone, and so is the guest */
+	if (take_counts(o, &now)) {
+		o->mark = o->mirrored; /* the tap is gone, and so is the guest */
+		return;
+	}
 	check_mirror_loss(o);
-	if (now.read == o->read_at_close)
-		return place_as_before(o, c->ran);
+	if (now.read == o->read_at_close) {
+		place_as_before(o, c->ran);
+		return;
+	}
 	o->doubted = false;
 	if (find_origin(o, &now)) {
 		o->mark = now.mirrored;
@@ -193,12 +206,11 @@ uint64_t primary_side_place(struct port *o, const struct proxy_call *c)
 		o->mark = tapcount_place(&o->count, &now).at_most;
 	} else {
 		o->mark = place_without_origin(o);
-		return o->mark;
+		return;
 	}
 	o->read_at_close = now.read;
 	o->doubted = o->mark && may_be_held(o, c, now.read);
 	o->mark -= o->doubted;
-	return o->mark;
 }
 
 int primary_side_start_count(struct port *o)

@@ -346,9 +346,28 @@ static int join(struct proxy *p, struct port *o, struct err *e)
 	if (!r)
 		r = netlink_set_up(&p->netlink, &o->tap, true, e);
 	o->joined = !r;
+	o->shut &= r != 0;
 	if (r)
 		tap_set_host_silent(o->tap.name, true, NULL);
 	return r;
+}
+
+/* A port that is shut drops even what a rule releases: ARP, neighbour discovery, pure acks. */
+static void shut(struct proxy *p, struct port *o, struct err *e)
+{
+	if (!o->joined)
+		return;
+	if (!o->bridge.index ||
+	    netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL))
+		netlink_set_up(&p->netlink, &o->tap, false, e);
+	o->joined = false;
+	o->shut = true;
+}
+
+void ports_shut(struct proxy *p, struct err *e)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		shut(p, &p->ports[i], e);
 }
 
 int ports_join(struct proxy *p, struct err *e)
@@ -393,9 +412,11 @@ void ports_mute(struct proxy *p, struct err *e)
 	for (unsigned i = 0; i < p->config.nic_count; i++) {
 		struct port *o = &p->ports[i];
 
-		if (o->joined && o->bridge.index)
+		if (!o->joined && !o->shut)
+			continue;
+		if (o->bridge.index)
 			netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL);
-		else if (o->joined && !netlink_set_up(&p->netlink, &o->tap, false, e))
+		else if (!netlink_set_up(&p->netlink, &o->tap, false, e))
 			tap_set_host_silent(o->tap.name, true, NULL);
 	}
 }
@@ -406,8 +427,8 @@ void ports_leave(struct proxy *p)
 		struct port *o = &p->ports[i];
 		struct chan_msg m = {.type = CHAN_LEFT, .nic = o->nic};
 
-		o->leaving |= o->joined && o->bridge.index;
-		o->joined = false;
+		o->leaving |= (o->joined || o->shut) && o->bridge.index;
+		o->joined = o->shut = false;
 		chan_io_send(p, &m);
 	}
 	chan_io_flush(p);

@@ -4,11 +4,6 @@
 
 #include <errno.h>
 
-static void complain(struct proxy *p, const struct err *e)
-{
-	proxy_tell(p, TALE_NOTE, 0, err_msg(e));
-}
-
 static int attach(struct proxy *p, struct proxy_call *c)
 {
 	p->peer_mute = false;
@@ -18,20 +13,9 @@ static int attach(struct proxy *p, struct proxy_call *c)
 	return chan_io_open(p, c->fd);
 }
 
-/* A guest that was not to be heard any more is, after all: nobody has come to life in its place. */
-static void speak_again(struct proxy *p)
-{
-	struct err e = {};
-
-	compare_undrop(p->compare);
-	if (ports_join(p, &e))
-		complain(p, &e);
-	ports_announce(p);
-}
-
 static void attach_primary(struct proxy *p, struct proxy_call *c)
 {
-	bool was_silent = p->side == SIDE_SILENT;
+	bool was_silent = p->side == SIDE_SILENT || p->shut;
 	struct err e = {};
 
 	if (attach(p, c))
@@ -41,11 +25,13 @@ static void attach_primary(struct proxy *p, struct proxy_call *c)
 	p->epoch = c->epoch;
 	p->side = SIDE_PRIMARY;
 	chan_io_pause(p, false);
-	if (was_silent && !e.code)
-		speak_again(p);
+	if (was_silent && !e.code) {
+		compare_undrop(p->compare);
+		link_speak_again(p);
+	}
 	if (!e.code)
 		return;
-	complain(p, &e);
+	proxy_complain(p, &e);
 	chan_io_close(p); /* no session without packets */
 	proxy_tell(p, TALE_LOST, 0, err_msg(&e));
 }
@@ -60,11 +46,12 @@ void secondary_begin(struct proxy *p, uint64_t epoch)
 		replica_side_enter(p, &e);
 	replica_net_attach(p->replica, epoch);
 	p->epoch = epoch;
+	p->stopped_epoch = 0;
 	p->side = SIDE_SECONDARY;
 	chan_io_pause(p, false);
 	if (!e.code)
 		return;
-	complain(p, &e);
+	proxy_complain(p, &e);
 	chan_io_close(p);
 	proxy_tell(p, TALE_LOST, 0, err_msg(&e));
 }
@@ -76,6 +63,8 @@ static void attach_secondary(struct proxy *p, struct proxy_call *c)
 		p->epoch = c->epoch;
 		return;
 	}
+	if (p->side == SIDE_PRIMARY || p->side == SIDE_PASS)
+		relay_begin(p); /* its guest is not heard any more */
 	relay_end(p);
 	if (attach(p, c))
 		proxy_tell(p, TALE_LOST, 0, "no memory for the packet connection");
@@ -91,48 +80,30 @@ static void pass(struct proxy *p)
 
 	loop_timer_disarm(p->relay);
 	if (ports_join(p, &e)) /* first: a port that is shut drops what is released */
-		complain(p, &e);
+		proxy_complain(p, &e);
 	primary_side_read_dry(p);
 	compare_pass_all(p->compare, clock_now_us());
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		nfqueue_flush(p->ports[i].out);
 	p->side = SIDE_PASS;
+	if (p->shut)
+		compare_unseen(p->compare);
+	p->shut = false;
 	ports_stop_mirror(p);
 	if (!joined)
 		ports_announce(p);
-}
-
-/* A port that is shut drops even what a rule releases: ARP, neighbour discovery, pure acks. */
-static void shut(struct proxy *p, struct port *o, struct err *e)
-{
-	if (!o->joined)
-		return;
-	if (!o->bridge.index ||
-	    netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL))
-		netlink_set_up(&p->netlink, &o->tap, false, e);
-	o->joined = false;
 }
 
 static void hold(struct proxy *p)
 {
 	struct err e = {};
 
-	for (unsigned i = 0; i < p->config.nic_count; i++)
-		shut(p, &p->ports[i], &e);
+	ports_shut(p, &e);
 	compare_close_epoch(p->compare, p->epoch, COMPARE_HOLD, clock_now_us());
 	ports_stop_mirror(p);
 	p->side = SIDE_SILENT;
 	if (e.code)
-		complain(p, &e);
-}
-
-static void unmark(struct proxy *p, uint64_t epoch)
-{
-	bool marked = replica_net_is_marked(p->replica, epoch);
-
-	replica_net_unmark(p->replica, epoch);
-	if (marked && !replica_net_is_marked(p->replica, epoch))
-		proxy_tell(p, TALE_MARKED, epoch - 1, NULL); /* in place of one on its way */
+		proxy_complain(p, &e);
 }
 
 void proxy_carry_out(struct proxy *p, struct proxy_call *c)
@@ -145,9 +116,13 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		attach_secondary(p, c);
 		break;
 	case PROXY_DETACH:
-		relay_end(p);
-		chan_io_flush(p);
-		chan_io_close(p);
+		link_end(p);
+		break;
+	case PROXY_RESUME:
+		link_resume(p, c);
+		break;
+	case PROXY_SHUT:
+		link_shut(p);
 		break;
 	case PROXY_FILTER:
 		primary_side_filter(p);
@@ -174,8 +149,7 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		relay_await(p);
 		break;
 	case PROXY_STOPPED:
-		replica_side_stopped(p);
-		unmark(p, c->epoch);
+		replica_side_stopped(p, c);
 		break;
 	case PROXY_COMMITTED:
 		replica_net_committed(p->replica, c->epoch);
@@ -212,13 +186,14 @@ void proxy_housekeeping(struct proxy *p)
 	bool silent = was_silent(p);
 	struct err e = {};
 
-	replica_net_tick(p->replica, clock_now_us());
-	if (p->side == SIDE_PASS || p->side == SIDE_PRIMARY)
+	if (!compare_awaited(p->compare)) /* its rewrites may have to be told again */
+		replica_net_tick(p->replica, clock_now_us());
+	if ((p->side == SIDE_PASS || p->side == SIDE_PRIMARY) && !p->shut)
 		ports_join_again(p);
 	if (p->side == SIDE_PASS && !p->hears_relay)
 		ports_stop_mirror(p);
 	if (proxy_rewrites(p) || !silent || (p->side != SIDE_PASS && p->side != SIDE_PRIMARY))
 		return;
 	if (ports_set_rules(p, p->side == SIDE_PASS ? RULES_OFF : RULES_QUEUE, false, &e))
-		complain(p, &e);
+		proxy_complain(p, &e);
 }

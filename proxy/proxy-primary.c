@@ -50,11 +50,13 @@ static void on_checkpoint(void *arg, enum mismatch_reason reason)
 		proxy_tell(p, TALE_CHECKPOINT, reason, NULL);
 }
 
-static void on_note(void *arg, const struct flow_note *n)
+static bool on_note(void *arg, const struct flow_note *n)
 {
 	struct chan_msg m = {.type = CHAN_FLOW, .nic = n->key.nic, .note = *n};
+	struct proxy *p = arg;
 
-	chan_io_send(arg, &m);
+	chan_io_send(p, &m);
+	return p->chan.fd >= 0;
 }
 
 const struct compare_ops proxy_compare_ops = {
@@ -110,10 +112,12 @@ static bool keep_rewritten(struct port *o, const struct nfqueue_packet *n, const
 
 /* In an epoch that is not compared every packet needs the checkpoint, but for those that pass
  * anyway. */
-static void tell_waiting(struct proxy *p)
+void primary_side_tell_waiting(struct proxy *p)
 {
 	struct compare_stats s;
 
+	if (p->compares || p->told_waiting)
+		return;
 	compare_get_stats(p->compare, &s);
 	if (!s.held_packets)
 		return;
@@ -139,8 +143,8 @@ static void on_packet(void *arg, const struct nfqueue_packet *n)
 		return;
 	}
 	compare_primary(p->compare, o->nic, n->id, &pkt, clock_now_us());
-	if (p->side == SIDE_PRIMARY && !p->compares && !p->told_waiting)
-		tell_waiting(p);
+	if (p->side == SIDE_PRIMARY)
+		primary_side_tell_waiting(p);
 }
 
 static void check_queue_loss(struct port *o)
@@ -208,26 +212,34 @@ static void tell_rewrite(void *arg, const struct flow_key *k, const struct rewri
 	chan_io_send(t->p, &m);
 }
 
-void primary_side_close(struct proxy *p, const struct proxy_call *c)
+void primary_side_tell_closed(struct proxy *p, uint64_t epoch)
 {
-	struct rewrite_teller t = {p, c->epoch};
+	struct rewrite_teller t = {p, epoch};
 
-	for (unsigned i = 0; i < p->config.nic_count; i++)
-		read_queue_dry(&p->ports[i]);
 	rewrites_each(replica_net_rewrites(p->replica), tell_rewrite, &t);
 	for (unsigned i = 0; i < p->config.nic_count; i++) {
 		struct chan_msg m = {.type = CHAN_EPOCH,
 				     .nic = (uint8_t)i,
-				     .number = c->epoch,
-				     .mark = primary_side_place(&p->ports[i], c)};
+				     .number = epoch,
+				     .mark = p->ports[i].mark};
 
 		chan_io_send(p, &m);
 	}
+}
+
+/* Without a connection it will not be heard what the secondary sends in the next epoch. */
+void primary_side_close(struct proxy *p, const struct proxy_call *c)
+{
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		read_queue_dry(&p->ports[i]);
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		primary_side_place(&p->ports[i], c);
+	primary_side_tell_closed(p, c->epoch);
 	proxy_untell_checkpoint(p); /* what differed in the epoch that ends here */
-	compare_close_epoch(p->compare, c->epoch, c->runs ? COMPARE_MATCH : COMPARE_HOLD,
+	p->compares = c->runs && p->chan.fd >= 0;
+	compare_close_epoch(p->compare, c->epoch, p->compares ? COMPARE_MATCH : COMPARE_HOLD,
 			    clock_now_us());
 	p->epoch = c->epoch;
-	p->compares = c->runs;
 	p->told_waiting = false;
 }
 
@@ -246,9 +258,8 @@ static void on_output_of_secondary(struct proxy *p, const struct chan_msg *m)
 	struct frame f;
 	struct pkt pkt;
 
-	if (frame_parse(&f, frame, n) || !frame_is_ip(&f))
+	if (!pkt_of_frame(&pkt, &f, frame, n))
 		return;
-	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, 0);
 	compare_secondary(p->compare, m->nic, m->number, &pkt, clock_now_us());
 }
 

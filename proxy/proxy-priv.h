@@ -50,6 +50,7 @@ struct port {
 	int tap_fd;
 	struct netlink_link tap, bridge; /* bridge.index 0: routed */
 	bool joined;
+	bool shut;                   /* as good as out of the network, still a port of the bridge */
 	bool filtered;               /* nothing reaches the guest, which stands still */
 	uint64_t dropped_unfiltered; /* the tap's own drops when that began */
 	bool leaving;                /* silenced, still a port of the bridge */
@@ -138,6 +139,12 @@ struct proxy {
 	struct loop_src *rules_watch, *rules_timer;
 	uint64_t rules_restored_us;
 	bool peer_mute; /* CHAN_MUTE came */
+	bool shut;      /* PROXY_SHUT, until an order that undoes it */
+	bool cut;       /* the connection of a primary is gone: to be seen to */
+
+	/* secondary: last PROXY_STOPPED, and that which waits for a word of the primary */
+	uint64_t stopped_epoch, fences;
+	struct proxy_call *fenced, *carried_out; /* @carried_out: being so */
 
 	/* proxy-relay.c */
 	bool second_after_relay; /* the daemon has made us secondary meanwhile */
@@ -166,8 +173,22 @@ void proxy_tell(struct proxy *p, enum tale_kind kind, uint64_t value, const char
  * has not heard of it yet, it need not. But what was lost may be missing behind it, too. */
 void proxy_untell_checkpoint(struct proxy *p);
 
+void proxy_complain(struct proxy *p, const struct err *e);
+
+/* The order is carried out: said at the end of its turn, or later if it is p->fenced then. */
+void proxy_answer(struct proxy *p, struct proxy_call *c);
+
 /** proxy_settle() - at the end of every handler: send what has piled up, arm the timer. */
 void proxy_settle(struct proxy *p);
+
+/* proxy-link.c: the packet connection comes and goes, the session stays */
+void link_end(struct proxy *p);
+void link_was_cut(struct proxy *p);
+void link_resume(struct proxy *p, struct proxy_call *c);
+void link_shut(struct proxy *p);
+
+/* The guest is heard again, though it was shut or silent: the network has to learn it anew. */
+void link_speak_again(struct proxy *p);
 
 /* proxy-chan.c */
 int chan_io_init(struct chan_io *c, struct err *e);
@@ -196,6 +217,10 @@ void rewritten_checksum(const struct nfqueue_packet *n, uint8_t *data);
 int primary_side_enter(struct proxy *p, struct err *e);
 void primary_side_close(struct proxy *p, const struct proxy_call *c);
 void primary_side_commit(struct proxy *p, uint64_t epoch);
+
+/* What the secondary must know of @epoch before it commits it. */
+void primary_side_tell_closed(struct proxy *p, uint64_t epoch);
+void primary_side_tell_waiting(struct proxy *p);
 void primary_side_message(struct proxy *p, const struct chan_msg *m);
 void primary_side_read_dry(struct proxy *p);
 void primary_side_on_queue(void *arg, int fd, uint32_t revents);
@@ -205,8 +230,11 @@ int primary_side_start_count(struct port *o);
 void primary_side_on_mirror(void *arg, int fd, uint32_t revents);
 void primary_side_read_mirror(struct port *o);
 
-/* Number of the last frame that the guest, which stands still, has read. */
-uint64_t primary_side_place(struct port *o, const struct proxy_call *c);
+/* Find the mark: number of the last frame that the guest, which stands still, has read. */
+void primary_side_place(struct port *o, const struct proxy_call *c);
+
+/* On a new connection: which frames will not come, and the guest's addresses. */
+void primary_side_tell_again(struct port *o);
 void primary_side_filter(struct proxy *p);
 void primary_side_unfilter(struct proxy *p);
 
@@ -227,7 +255,10 @@ void relay_on_timer(void *arg);
 extern const struct replica_net_ops proxy_replica_ops;
 int replica_side_enter(struct proxy *p, struct err *e);
 void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs);
-void replica_side_stopped(struct proxy *p);
+void replica_side_stopped(struct proxy *p, struct proxy_call *c);
+
+/* The primary has answered fence @number, or UINT64_MAX: nothing more is to come of it. */
+void replica_side_fenced(struct proxy *p, uint64_t number);
 void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned);
 void replica_side_message(struct proxy *p, const struct chan_msg *m);
 void replica_side_on_mirror(void *arg, int fd, uint32_t revents);
@@ -258,6 +289,9 @@ bool port_is_read(const struct port *o);
 
 /* As many as can; the first error. */
 int ports_join(struct proxy *p, struct err *e);
+
+/* Nothing gets out any more, nor in. */
+void ports_shut(struct proxy *p, struct err *e);
 
 /* Every few seconds while the guest is to be heard: bridges come back. */
 void ports_join_again(struct proxy *p);

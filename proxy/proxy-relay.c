@@ -39,6 +39,7 @@ static void depart(struct proxy *p)
 	ports_leave(p);
 	ports_stop_mirror(p);
 	p->side = SIDE_SILENT;
+	p->shut = false;
 	if (e.code)
 		proxy_tell(p, TALE_NOTE, 0, err_msg(&e));
 	if (second)
@@ -141,9 +142,8 @@ static void rewrite(struct proxy *p, const struct chan_msg *m)
 	struct frame f;
 	struct pkt pkt;
 
-	if (p->relay_is_raw || frame_parse(&f, frame, n) || !frame_is_ip(&f))
+	if (p->relay_is_raw || !pkt_of_frame(&pkt, &f, frame, n))
 		return;
-	pkt_parse_ip(&pkt, frame + f.l3_off, n - f.l3_off, 0);
 	rewrites_in(replica_net_rewrites(p->replica), m->nic, frame + f.l3_off, &pkt,
 		    p->scratch[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM, clock_now_us());
 }

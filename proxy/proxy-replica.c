@@ -192,6 +192,9 @@ void replica_side_message(struct proxy *p, const struct chan_msg *m)
 		replica_net_inherit(r, m->number, &m->rewrite.key, &w, m->flags, now);
 		break;
 	}
+	case CHAN_GAP:
+		replica_net_gap(r, m->nic, m->number);
+		break;
 	case CHAN_OWN_ADDRESS:
 		replica_net_own_address(r, m->nic, &m->address, m->vlan);
 		break;
@@ -226,10 +229,45 @@ void replica_side_loaded(struct proxy *p, uint64_t epoch, bool runs)
 /* The primary's checkpoint waits, not its guest. */
 #define FILTER_WAIT_US (2 * USEC_PER_MSEC)
 
-void replica_side_stopped(struct proxy *p)
+static void unmark(struct proxy *p, uint64_t epoch)
 {
+	bool marked = replica_net_is_marked(p->replica, epoch);
+
+	replica_net_unmark(p->replica, epoch);
+	if (marked && !replica_net_is_marked(p->replica, epoch))
+		proxy_tell(p, TALE_MARKED, epoch - 1, NULL); /* in place of one on its way */
+}
+
+/*
+ * Marks of an earlier attempt at the same checkpoint may still be on their way, while the primary's
+ * word on the next one has come on another connection. What it answers now it says behind them, and
+ * before new ones: those follow from the daemon's word that we have stopped.
+ */
+void replica_side_stopped(struct proxy *p, struct proxy_call *c)
+{
+	struct chan_msg fence = {.type = CHAN_PING, .number = ++p->fences};
+	bool again = c->epoch && c->epoch == p->stopped_epoch;
+
 	ports_filter_dry(p, FILTER_WAIT_US);
 	replica_net_stopped(p->replica);
+	p->stopped_epoch = c->epoch;
+	unmark(p, c->epoch);
+	if (!again || p->chan.fd < 0)
+		return;
+	p->fenced = c;
+	chan_io_send(p, &fence);
+}
+
+void replica_side_fenced(struct proxy *p, uint64_t number)
+{
+	struct proxy_call *c = p->fenced;
+
+	if (!c || number < p->fences)
+		return;
+	p->fenced = NULL;
+	unmark(p, c->epoch);
+	if (c != p->carried_out)
+		proxy_answer(p, c);
 }
 
 static void await_last_words(struct proxy *p)
@@ -267,6 +305,8 @@ void replica_side_take_over(struct proxy *p, uint64_t epoch, bool planned)
 {
 	struct err e = {};
 
+	replica_side_fenced(p, UINT64_MAX);
+	p->shut = false;
 	if (p->side == SIDE_RELAY) /* back, before the one that took over had joined */
 		replica_net_attach(p->replica, epoch);
 	loop_timer_disarm(p->relay);

@@ -34,6 +34,11 @@ void proxy_tell(struct proxy *p, enum tale_kind kind, uint64_t value, const char
 	mailbox_post(&p->tales, &t->mail);
 }
 
+void proxy_complain(struct proxy *p, const struct err *e)
+{
+	proxy_tell(p, TALE_NOTE, 0, err_msg(e));
+}
+
 /* In place of the reason for a checkpoint that is not needed any more. */
 #define SETTLED UINT64_MAX
 
@@ -137,8 +142,11 @@ static void check_refused(struct proxy *p)
 
 void proxy_settle(struct proxy *p)
 {
-	uint64_t now = clock_now_us(), next = compare_tick(p->compare, now);
+	uint64_t now = clock_now_us(), next;
 
+	if (p->cut)
+		link_was_cut(p);
+	next = compare_tick(p->compare, now);
 	if (!send_verdicts(p))
 		next = MIN(next, now + VERDICTS_AGAIN_US);
 	check_refused(p);
@@ -172,7 +180,7 @@ static void on_housekeeping(void *arg)
 	loop_timer_arm(p->housekeeping, HOUSEKEEPING_US);
 }
 
-static void answer(struct proxy *p, struct proxy_call *c)
+void proxy_answer(struct proxy *p, struct proxy_call *c)
 {
 	if (c == &p->sync_call)
 		sem_post(&p->sync_done);
@@ -184,20 +192,25 @@ static void on_orders(void *arg, int fd, uint32_t revents)
 {
 	struct proxy *p = arg;
 	struct mail *m = mailbox_take(&p->orders);
+	struct proxy_call *c;
 
 	(void)fd, (void)revents;
 	if (!m)
 		return;
+	c = container_of(m, struct proxy_call, mail);
 	pthread_mutex_lock(&p->lock);
 	if (p->ending) {
 		loop_stop(p->loop, 0);
 		pthread_mutex_unlock(&p->lock);
 		return; /* nobody waits for an answer any more */
 	}
-	proxy_carry_out(p, container_of(m, struct proxy_call, mail));
+	p->carried_out = c;
+	proxy_carry_out(p, c);
 	proxy_settle(p);
+	p->carried_out = NULL;
+	if (c != p->fenced)
+		proxy_answer(p, c);
 	pthread_mutex_unlock(&p->lock);
-	answer(p, container_of(m, struct proxy_call, mail));
 }
 
 static void *thread_main(void *arg)

@@ -82,7 +82,14 @@ enum proxy_op {
 				   swapped */
 	PROXY_ATTACH_SECONDARY, /* the same on the other side; this host's guest is not to be heard
 				 */
-	PROXY_DETACH,           /* the session is over; what is held stays so until the next word */
+	PROXY_DETACH, /* the connection is of no use any more; what is held, and what comes,
+				   stays so until the next word. A session may go on, PROXY_RESUME */
+	PROXY_RESUME, /* either side: the session goes on over @fd (taken over). Primary: what is held
+			 waits for its commit, as @checkpoint and @waiting say anew; a secondary that
+			 runs is compared from the next CLOSE on */
+	PROXY_SHUT,   /* a guest that is heard here, while somebody else may be asked to take over:
+			 nothing leaves, ARP neither; what is held stays so, what comes is lost as in
+			 a network that is down; until RESUME, ATTACH_*, PASS, TAKE_OVER */
 	PROXY_FILTER,   /* primary: the guest is about to be stopped for a switch-over: no frame
 			  reaches it any more, all go to its successor; done when it has read what
 			  came before, but soon if it does not read; until UNFILTER, the next PASS

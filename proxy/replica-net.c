@@ -89,12 +89,9 @@ static void view_frame(struct view *v, const uint8_t *data, size_t len)
 	struct frame f;
 
 	*v = (struct view){.partial = data[0] & NEEDS_CSUM};
-	if (frame_parse(&f, data + REPLICA_VNET_BYTES, len - REPLICA_VNET_BYTES))
-		return;
-	v->is_ip = frame_is_ip(&f);
-	v->l3 = REPLICA_VNET_BYTES + f.l3_off;
+	v->is_ip = pkt_of_frame(&v->p, &f, data + REPLICA_VNET_BYTES, len - REPLICA_VNET_BYTES);
 	if (v->is_ip)
-		pkt_parse_ip(&v->p, data + v->l3, len - v->l3, 0);
+		v->l3 = REPLICA_VNET_BYTES + f.l3_off;
 }
 
 static bool is_usable(const struct replica_net *r, uint8_t nic, size_t len)
@@ -293,6 +290,12 @@ void replica_net_mirrored(struct replica_net *r, uint8_t nic, uint64_t number, c
 	    inbox_is_due(&r->inbox, nic, number) && !(r->behind & BIT(nic)))
 		inject(r, nic, number, data, len);
 	tell_losses(r);
+}
+
+void replica_net_gap(struct replica_net *r, uint8_t nic, uint64_t number)
+{
+	if (nic < r->nic_count && r->state != REPLICA_LIVE)
+		inbox_skip(&r->inbox, nic, number);
 }
 
 void replica_net_mark(struct replica_net *r, uint64_t epoch, uint8_t nic, uint64_t mark)

@@ -110,8 +110,8 @@ void replica_net_attach(struct replica_net *r, uint64_t epoch);
 void replica_net_mirrored(struct replica_net *r, uint8_t nic, uint64_t number, const uint8_t *data,
 			  size_t len, uint64_t now_us);
 
-/** replica_net_mark() - frames of @nic above @mark are not in checkpoint @epoch. Said again for one
- * that is not committed: the last word of all NICs counts. */
+/** replica_net_mark() - frames of @nic above @mark are not in checkpoint @epoch. The same may be said
+ * again, anything else only after replica_net_unmark(). */
 void replica_net_mark(struct replica_net *r, uint64_t epoch, uint8_t nic, uint64_t mark);
 
 /** replica_net_unmark() - checkpoint @epoch failed and may be tried again under its number: its
@@ -125,6 +125,9 @@ void replica_net_note(struct replica_net *r, const struct flow_note *n, uint64_t
  * (tcp-end.h), as of checkpoint @epoch. The whole list comes with each checkpoint, before its marks. */
 void replica_net_inherit(struct replica_net *r, uint64_t epoch, const struct flow_key *k,
 			 const struct rewrite *rewrite, uint8_t ends, uint64_t now_us);
+
+/** replica_net_gap() - frames of @nic up to @number that have not come were lost with a connection. */
+void replica_net_gap(struct replica_net *r, uint8_t nic, uint64_t number);
 
 void replica_net_own_address(struct replica_net *r, uint8_t nic, const struct ip_addr *addr,
 			     uint16_t vlan);

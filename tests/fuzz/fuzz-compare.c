@@ -60,10 +60,11 @@ static void on_checkpoint(void *arg, enum mismatch_reason reason)
 	f->asked++;
 }
 
-static void on_note(void *arg, const struct flow_note *n)
+static bool on_note(void *arg, const struct flow_note *n)
 {
 	(void)arg;
 	assert(n->kind == FLOW_OFFSET || n->kind == FLOW_RELEASED);
+	return true;
 }
 
 static uint8_t next(struct fuzz *f)

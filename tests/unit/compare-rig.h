@@ -34,6 +34,7 @@ struct rig {
 	struct mk m;
 	const char *peer;
 	unsigned peer_port;
+	bool deaf; /* the secondary cannot be told */
 };
 
 static inline struct rig_event *rig_event(void *arg, enum rig_kind kind)
@@ -68,9 +69,10 @@ static inline void rig_ask(void *arg, enum mismatch_reason reason)
 	rig_event(arg, RIG_ASK)->reason = reason;
 }
 
-static inline void rig_note(void *arg, const struct flow_note *n)
+static inline bool rig_note(void *arg, const struct flow_note *n)
 {
 	rig_event(arg, RIG_NOTE)->note = *n;
+	return !((struct rig *)arg)->deaf;
 }
 
 static inline struct rig *rig_new(const struct compare_limits *limits, enum compare_mode mode)

@@ -43,7 +43,7 @@ struct host {
 	struct proxy_call call;
 	char *before; /* traces(), without a proxy */
 	/* what the daemon was told */
-	unsigned checkpoints, lost, notes;
+	unsigned checkpoints, waits, lost, notes;
 	enum mismatch_reason reason;
 	uint64_t marked;
 	char why[256];
@@ -124,6 +124,11 @@ static inline void on_checkpoint(void *arg, enum mismatch_reason reason)
 	h->reason = reason;
 }
 
+static inline void on_waiting(void *arg)
+{
+	((struct host *)arg)->waits++;
+}
+
 static inline void on_marked(void *arg, uint64_t epoch)
 {
 	((struct host *)arg)->marked = epoch;
@@ -145,8 +150,11 @@ static inline void on_proxy_note(void *arg, const char *text)
 	snprintf(h->why, sizeof(h->why), "%s", text);
 }
 
-static const struct proxy_handlers rig_handlers = {
-	.checkpoint = on_checkpoint, .marked = on_marked, .lost = on_lost, .note = on_proxy_note};
+static const struct proxy_handlers rig_handlers = {.checkpoint = on_checkpoint,
+						   .waiting = on_waiting,
+						   .marked = on_marked,
+						   .lost = on_lost,
+						   .note = on_proxy_note};
 
 static inline void carry_out(struct world *w, struct host *h, struct proxy_call c)
 {

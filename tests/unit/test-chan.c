@@ -35,6 +35,7 @@ static const struct spec {
 	{CHAN_PING, 10, "PING", FLAGS | NUMBER | MARK, 0},
 	{CHAN_MUTE, 11, "MUTE", 0, 0},
 	{CHAN_JOINED, 12, "JOINED", 0, 0},
+	{CHAN_GAP, 13, "GAP", NIC | NUMBER, 0},
 };
 
 #define for_each_spec(s) for (const struct spec *s = specs; s < specs + ARRAY_SIZE(specs); s++)

@@ -469,6 +469,33 @@ static void only_the_running_epochs_output_of_the_secondary_counts(void **state)
 	rig_free(r);
 }
 
+/* S1: it could not go on with the connection. */
+static void a_new_connection_that_the_secondary_cannot_be_told_of_waits_for_the_commit(void **state)
+{
+	(void)state;
+	for (int s_first = 0; s_first <= 1; s_first++) {
+		struct rig *r = rig_new(NULL, COMPARE_MATCH);
+
+		r->deaf = true;
+		for (int i = 0; i < 2; i++) {
+			rig_tcp(r, SYNACK, i == s_first ? 1000 : 5000, 77, 0, 0);
+			if (i == s_first)
+				rig_primary(r, 1);
+			else
+				rig_secondary(r);
+		}
+		rig_tcp(r, ACK, 1001, 77, 1001, 9);
+		rig_primary(r, 2);
+		rig_tcp(r, ACK, 5001, 77, 5001, 9);
+		rig_secondary(r);
+		rig_saw(r, "");
+		rig_close(r, COMPARE_MATCH);
+		rig_commit(r);
+		rig_saw(r, "1c 2c");
+		rig_free(r);
+	}
+}
+
 static void flows_are_listed_with_their_state(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_MATCH);
@@ -508,6 +535,8 @@ int main(void)
 		cmocka_unit_test(a_difference_is_recorded_with_its_place_and_both_sides),
 		cmocka_unit_test(a_secondary_far_ahead_is_cut_off_and_a_checkpoint_asked),
 		cmocka_unit_test(only_the_running_epochs_output_of_the_secondary_counts),
+		cmocka_unit_test(
+			a_new_connection_that_the_secondary_cannot_be_told_of_waits_for_the_commit),
 		cmocka_unit_test(flows_are_listed_with_their_state),
 	};
 

@@ -106,6 +106,127 @@ static void what_the_secondary_sent_before_the_checkpoint_is_forgotten(void **st
 	rig_free(r);
 }
 
+/* S1: what is missing may make one packet look like another. */
+static void while_the_secondary_is_out_of_reach_nothing_is_released_but_by_its_epochs_commit(
+	void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+
+	(void)state;
+	s_udp(r, "c"); /* came before the break */
+	rig_tcp(r, TCP_ACK, 1, 1, 0, 9);
+	rig_primary(r, 1);
+	rig_close(r, COMPARE_MATCH);
+	p_udp(r, 2, "a");
+	s_udp(r, "b");
+	r->peer_port = 5;
+	p_udp(r, 3, "a"); /* more flows to go on with at the commit */
+	compare_suspend(r->c);
+	assert_int_equal(compare_awaited(r->c), r->epoch);
+	s_udp(r, "a");
+	p_udp(r, 4, "b");
+	r->peer_port = 40000;
+	s_udp(r, "a");
+	p_udp(r, 5, "c");
+	rig_saw(r, "");
+	rig_commit(r);
+	rig_saw(r, "1c");
+	assert_int_equal(compare_awaited(r->c), 0);
+	s_udp(r, "a");
+	rig_tcp(r, TCP_ACK, 1, 1, 0, 9);
+	rig_secondary(r);
+	r->now += 2 * r->limits.timeout_us; /* nobody waits for a match */
+	compare_tick(r->c, r->now);
+	rig_saw(r, "");
+	rig_close(r, COMPARE_MATCH);
+	p_udp(r, 6, "d");
+	rig_commit(r);
+	rig_saw(r, "2c 3c 4c 5c");
+	s_udp(r, "d");
+	rig_saw(r, "6");
+	rig_free(r);
+}
+
+static void what_the_secondary_sent_before_it_was_out_of_reach_is_forgotten(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+	struct compare_stats st;
+
+	(void)state;
+	s_udp(r, "a");
+	rig_tcp(r, TCP_ACK, 10, 1, 10, 9);
+	rig_primary(r, 1);
+	rig_tcp(r, TCP_ACK, 40, 1, 10, 9);
+	rig_secondary(r);
+	compare_get_stats(r->c, &st);
+	assert_true(st.held_bytes > 0);
+	compare_suspend(r->c);
+	p_udp(r, 2, "a");
+	rig_tcp(r, TCP_ACK, 19, 1, 10, 30);
+	rig_primary(r, 3);
+	rig_saw(r, "");
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_saw(r, "1c 2c 3c");
+	rig_tcp(r, TCP_ACK, 19, 1, 10, 30); /* sent again, in the checkpoint */
+	rig_primary(r, 4);
+	rig_saw(r, "4");
+	rig_free(r);
+}
+
+static void a_checkpoint_is_asked_for_again_when_the_secondary_is_back(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+
+	(void)state;
+	compare_lost(r->c, "before", r->now);
+	rig_saw(r, "!lost");
+	compare_lost(r->c, "again", r->now);
+	rig_saw(r, "");
+	compare_suspend(r->c);
+	compare_lost(r->c, "the link was broken", r->now);
+	rig_saw(r, "!lost");
+	rig_free(r);
+}
+
+static void output_that_nobody_protects_is_let_go_whoever_is_out_of_reach(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_PASS);
+
+	(void)state;
+	compare_suspend(r->c);
+	p_udp(r, 1, "a");
+	rig_saw(r, "1s");
+	rig_free(r);
+}
+
+/* Of whatever is held then, nothing is given up; what finds no room is lost, as in the network. */
+static void when_there_is_no_room_for_more_the_youngest_is_dropped(void **state)
+{
+	struct compare_limits l = {.max_held_packets = 3,
+				   .max_held_bytes = 1 << 20,
+				   .max_flows = 16,
+				   .max_half_open = 4,
+				   .timeout_us = 1000000,
+				   .flow_idle_us = 300000000};
+	struct rig *r = rig_new(&l, COMPARE_MATCH);
+
+	(void)state;
+	p_udp(r, 1, "a");
+	rig_close(r, COMPARE_MATCH);
+	compare_suspend(r->c);
+	for (uint32_t i = 2; i <= 6; i++)
+		p_udp(r, i, "b");
+	rig_saw(r, "4x !full 5x 6x");
+	rig_commit(r);
+	rig_saw(r, "1c");
+	p_udp(r, 7, "b");
+	rig_close(r, COMPARE_MATCH);
+	rig_commit(r);
+	rig_saw(r, "2c 3c 7c");
+	rig_free(r);
+}
+
 static void streams_are_followed_while_they_are_not_compared(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_HOLD);
@@ -409,6 +530,12 @@ int main(void)
 		cmocka_unit_test(an_epoch_closed_again_after_a_failure_takes_all_along),
 		cmocka_unit_test(nothing_of_the_new_epoch_goes_before_the_old_one_is_committed),
 		cmocka_unit_test(what_the_secondary_sent_before_the_checkpoint_is_forgotten),
+		cmocka_unit_test(
+			while_the_secondary_is_out_of_reach_nothing_is_released_but_by_its_epochs_commit),
+		cmocka_unit_test(what_the_secondary_sent_before_it_was_out_of_reach_is_forgotten),
+		cmocka_unit_test(a_checkpoint_is_asked_for_again_when_the_secondary_is_back),
+		cmocka_unit_test(output_that_nobody_protects_is_let_go_whoever_is_out_of_reach),
+		cmocka_unit_test(when_there_is_no_room_for_more_the_youngest_is_dropped),
 		cmocka_unit_test(streams_are_followed_while_they_are_not_compared),
 		cmocka_unit_test(streams_are_followed_while_nobody_protects),
 		cmocka_unit_test(streams_that_went_on_unseen_are_not_taken_for_matched),

@@ -94,21 +94,54 @@ static void a_nic_that_is_not_there_ends_the_connection_and_nothing_else(void **
 	expect_lost_and_alive(w, &w->a, "NIC");
 }
 
-/* The primary's first attempt at it failed: it is not what may be committed. */
+/* An order that is not carried out at once. */
+static void begin_order(struct host *h, enum proxy_op op, uint64_t epoch)
+{
+	h->call = (struct proxy_call){.op = op, .epoch = epoch, .fd = -1};
+	proxy_submit(h->proxy, &h->call);
+}
+
+/* The primary's first attempt at it failed, and what it said of that comes late: it is not what may
+ * be committed. */
 static void marks_of_a_failed_checkpoint_do_not_count_when_it_is_tried_again(void **state)
 {
-	struct chan_msg m = {.type = CHAN_EPOCH, .number = 1, .mark = 3};
+	struct chan_msg m = {.type = CHAN_EPOCH, .number = 1, .mark = 3}, ping;
 	struct world *w = *state;
 
 	attach_to_test(w, &w->b, PROXY_ATTACH_SECONDARY);
 	order(w, &w->b, PROXY_STOPPED, 1, false);
+	begin_order(&w->b, PROXY_STOPPED, 1);
+	peer_expect(w, &ping, CHAN_PING);
 	say_message(w, &m);
 	await(w, w->b.marked == 1);
-	order(w, &w->b, PROXY_STOPPED, 1, false);
+	assert_true(w->b.call.busy);
+	ping.flags = CHAN_PING_ANSWER;
+	ping.number--;
+	say_message(w, &ping); /* of another question */
+	say_message(w, &m);
+	ping.number++;
+	say_message(w, &ping);
+	await(w, !w->b.call.busy);
 	await(w, w->b.marked == 0);
 	say_message(w, &m);
 	await(w, w->b.marked == 1);
+	order(w, &w->b, PROXY_STOPPED, 2, false); /* another checkpoint, nothing to wait for */
 	assert_int_equal(w->b.lost, 0);
+}
+
+static void a_connection_that_breaks_keeps_no_order_waiting(void **state)
+{
+	struct world *w = *state;
+	struct chan_msg ping;
+
+	attach_to_test(w, &w->b, PROXY_ATTACH_SECONDARY);
+	order(w, &w->b, PROXY_STOPPED, 1, false);
+	begin_order(&w->b, PROXY_STOPPED, 1);
+	peer_expect(w, &ping, CHAN_PING);
+	assert_true(w->b.call.busy);
+	close_fd(&w->peer);
+	await(w, !w->b.call.busy);
+	order(w, &w->b, PROXY_STOPPED, 1, false); /* and nobody to ask */
 }
 
 static struct chan_msg random_message(struct rng *rng, uint8_t *payload)
@@ -332,6 +365,7 @@ int main(void)
 		PROXY_TEST(garbage_ends_the_connection_and_nothing_else),
 		PROXY_TEST(a_nic_that_is_not_there_ends_the_connection_and_nothing_else),
 		PROXY_TEST(marks_of_a_failed_checkpoint_do_not_count_when_it_is_tried_again),
+		PROXY_TEST(a_connection_that_breaks_keeps_no_order_waiting),
 		PROXY_TEST(senseless_messages_release_nothing_of_the_primary),
 		PROXY_TEST(senseless_messages_do_not_stop_the_secondary),
 		PROXY_TEST(a_peer_that_does_not_read_does_not_stop_the_primary),

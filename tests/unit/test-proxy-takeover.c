@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Taking the network over: what the client gets from which host, once each. */
-#include "tests/unit/proxy-rig.h"
+#include "tests/unit/proxy-connection.h"
 
 static void the_replicas_guest_is_not_heard(void **state)
 {
@@ -223,69 +223,6 @@ static void after_a_switch_over_that_failed_both_guests_go_on_with_the_same_fram
 
 /* ---- a connection whose numbers differ ---- */
 
-#define PORT   80
-#define PEER   41234
-#define A_ISN  UINT32_C(0xfffffff0) /* wraps within the first bytes */
-#define B_ISN  UINT32_C(500000)
-#define C_ISN  UINT32_C(7000)
-#define BEHIND (A_ISN - B_ISN)
-
-static void guest_segment(struct world *w, struct host *h, unsigned flags, uint32_t seq,
-			  uint32_t ack, const char *data)
-{
-	start_frame(w, false, IPPROTO_TCP);
-	mk_tcp(&w->m, PORT, PEER, flags, seq, ack);
-	mk_data(&w->m, data, strlen(data));
-	mk_end(&w->m);
-	write_frame(h->tap, &w->m);
-}
-
-static void client_segment(struct world *w, struct host *h, unsigned flags, uint32_t seq,
-			   uint32_t ack, const char *data)
-{
-	start_frame(w, true, IPPROTO_TCP);
-	mk_tcp(&w->m, PEER, PORT, flags, seq, ack);
-	mk_data(&w->m, data, strlen(data));
-	mk_end(&w->m);
-	send_frame(h, &w->m);
-}
-
-/* What arrived is whole and has these numbers. */
-static void assert_segment(struct world *w, unsigned flags, uint32_t seq, uint32_t ack)
-{
-	assert_int_equal(w->seen.pkt.kind, PKT_TCP);
-	assert_int_equal(w->seen.pkt.tcp_flags & ~TCP_PSH, flags);
-	assert_int_equal(w->seen.pkt.seq, seq);
-	if (flags & TCP_ACK)
-		assert_int_equal(w->seen.pkt.ack, ack);
-	w->m.len = w->seen.len;
-	memcpy(w->m.b, w->seen.data, w->seen.len);
-	w->m.l3 = w->seen.frame.l3_off;
-	w->m.l4 = w->m.l3 + w->seen.pkt.l4_off;
-	w->m.proto = IPPROTO_TCP;
-	w->m.ip6 = false;
-	assert_true(mk_checksums_ok(&w->m));
-}
-
-/* The client opens a connection; the guests answer with numbers of their own. */
-static void open_connection(struct world *w)
-{
-	client_segment(w, &w->a, TCP_SYN, C_ISN, 0, "");
-	guest_next(w, &w->a);
-	guest_next(w, &w->b);
-	guest_segment(w, &w->a, TCP_SYN | TCP_ACK, A_ISN, C_ISN + 1, "");
-	await(w, held(&w->a) == 1);
-	client_expect_nothing(w, &w->a);
-	guest_segment(w, &w->b, TCP_SYN | TCP_ACK, B_ISN, C_ISN + 1, "");
-	client_next(w, &w->a);
-	assert_segment(w, TCP_SYN | TCP_ACK, A_ISN, C_ISN + 1);
-	client_segment(w, &w->a, TCP_ACK, C_ISN + 1, A_ISN + 1, "");
-	guest_next(w, &w->a);
-	assert_segment(w, TCP_ACK, C_ISN + 1, A_ISN + 1);
-	guest_next(w, &w->b);
-	assert_segment(w, TCP_ACK, C_ISN + 1, B_ISN + 1);
-}
-
 static void both_guests_speak_with_the_client_each_in_its_own_numbers(void **state)
 {
 	struct world *w = *state;
@@ -302,23 +239,6 @@ static void both_guests_speak_with_the_client_each_in_its_own_numbers(void **sta
 	assert_segment(w, TCP_ACK, C_ISN + 1, B_ISN + 16);
 	client_expect_nothing(w, &w->b);
 	assert_int_equal(w->a.checkpoints, 0);
-}
-
-/* The connection lives on the other host, and the client sees no difference. */
-static void take_over_connection(struct world *w)
-{
-	attach(w, &w->a, &w->b);
-	checkpoint(w, &w->a, &w->b, 1, true);
-	open_connection(w);
-	order(w, &w->a, PROXY_DETACH, 0, false);
-	order(w, &w->b, PROXY_TAKE_OVER, 1, true);
-	guest_segment(w, &w->b, TCP_ACK, B_ISN + 1, C_ISN + 1, "said by another");
-	client_next(w, &w->b);
-	assert_segment(w, TCP_ACK, B_ISN + 1 + BEHIND, C_ISN + 1);
-	client_segment(w, &w->b, TCP_ACK, C_ISN + 1, A_ISN + 16, "and back");
-	guest_next(w, &w->b);
-	assert_segment(w, TCP_ACK, C_ISN + 1, B_ISN + 16);
-	assert_int_equal(status(&w->b).rewritten_flows, 1);
 }
 
 static void after_a_take_over_numbers_are_rewritten_in_both_directions(void **state)
@@ -390,17 +310,9 @@ static void a_reset_ends_the_rewriting_for_the_next_connection(void **state)
 static void a_rewritten_connection_is_held_released_and_inherited_like_any_other(void **state)
 {
 	struct world *w = *state;
-	int fd[2];
 
 	take_over_connection(w);
-	order(w, &w->a, PROXY_SILENCE, 0, false);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
-	carry_out(w, &w->b,
-		  (struct proxy_call){.op = PROXY_ATTACH_PRIMARY, .epoch = 1, .fd = fd[0]});
-	carry_out(w, &w->a,
-		  (struct proxy_call){.op = PROXY_ATTACH_SECONDARY, .epoch = 1, .fd = fd[1]});
-	while (guest_take(w, &w->a))
-		;
+	protect_connection_again(w);
 	checkpoint(w, &w->b, &w->a, 2, true);
 	guest_segment(w, &w->b, TCP_ACK, B_ISN + 16, C_ISN + 9, "once more");
 	await(w, held(&w->b) == 1);

@@ -174,6 +174,7 @@ static void a_checkpoint_tried_again_has_new_marks(void **state)
 	for (uint64_t i = 1; i <= 4; i++)
 		mirror(0, i);
 	mark_all(1, 1);
+	replica_net_unmark(r, 1);
 	replica_net_mark(r, 1, 0, 3);
 	assert_false(replica_net_is_marked(r, 1));
 	replica_net_mark(r, 1, 1, 0);
@@ -312,6 +313,54 @@ static void frames_that_never_came_are_no_loss_below_the_mark_only(void **state)
 	assert_int_equal(out.lost, 2 + 1);
 }
 
+static void frames_that_the_primary_knows_to_be_missing_are_no_loss(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	mirror(0, 1);
+	replica_net_gap(r, 0, 5);
+	replica_net_gap(r, 1, 0);
+	replica_net_gap(r, NICS, 9);
+	mirror(0, 5); /* cannot be */
+	mirror(0, 6);
+	assert_int_equal(out.lost_calls, 0);
+	assert_int_equal(out.injected, 2);
+	mirror(0, 8); /* but this one is */
+	assert_int_equal(out.lost, 1);
+	checkpoint(2, 6); /* the gap is made up for, not this */
+	assert_int_equal(out.lost, 2);
+}
+
+static void frames_missing_above_the_next_mark_are_a_loss_all_the_same(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	replica_net_gap(r, 0, 5);
+	checkpoint(2, 3);
+	assert_int_equal(out.lost, 2);
+}
+
+/* The connection broke on the way. */
+static void marks_may_be_said_again(void **state)
+{
+	(void)state;
+	for (uint64_t i = 1; i <= 4; i++)
+		mirror(0, i);
+	mark_all(1, 2);
+	replica_net_mark(r, 1, 0, 2);
+	assert_true(replica_net_is_marked(r, 1));
+	replica_net_committed(r, 1);
+	replica_net_mark(r, 1, 0, 2);
+	replica_net_loaded(r, 1);
+	replica_net_running(r);
+	replica_net_mark(r, 1, 1, 2);
+	assert_int_equal(out.injected, 2);
+	assert_int_equal(out.seen[0][0], 3);
+	assert_int_equal(out.lost_calls, 0);
+}
+
 static void set_room(bool room)
 {
 	out.inject_error = -EAGAIN;
@@ -441,6 +490,9 @@ int main(void)
 		rule(a_loss_above_the_marks_is_not_made_up_for),
 		rule(frames_that_never_came_are_a_loss_told_once_for_each_checkpoint),
 		rule(frames_that_never_came_are_no_loss_below_the_mark_only),
+		rule(frames_that_the_primary_knows_to_be_missing_are_no_loss),
+		rule(frames_missing_above_the_next_mark_are_a_loss_all_the_same),
+		rule(marks_may_be_said_again),
 		rule(frames_that_find_no_room_are_given_later_in_order),
 		rule(frames_that_found_no_room_are_not_given_to_a_guest_that_stands_still),
 		rule(frames_that_a_slow_guest_misses_for_want_of_memory_are_a_loss),
