@@ -45,12 +45,10 @@ void link_end(struct proxy *p)
 	chan_io_close(p);
 }
 
-void link_speak_again(struct proxy *p)
+void link_rejoin(struct proxy *p)
 {
 	struct err e = {};
 
-	p->shut = false;
-	compare_unseen(p->compare);
 	if (ports_join(p, &e))
 		proxy_complain(p, &e);
 	ports_announce(p);
@@ -61,11 +59,9 @@ static void resume_primary(struct proxy *p)
 	uint64_t awaited = compare_awaited(p->compare);
 
 	p->cut = p->compares = false;
-	if (p->shut)
-		link_speak_again(p);
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		primary_side_tell_again(&p->ports[i]);
-	if (awaited)
+	if (awaited && p->closed)
 		primary_side_tell_closed(p, awaited);
 	ask_again(p);
 }
@@ -98,4 +94,18 @@ void link_shut(struct proxy *p)
 	ports_shut(p, &e);
 	if (e.code)
 		proxy_complain(p, &e);
+}
+
+void link_unshut(struct proxy *p)
+{
+	uint64_t due = p->commit_due;
+
+	if (!p->shut)
+		return;
+	p->shut = false;
+	p->commit_due = 0;
+	compare_unseen(p->compare);
+	link_rejoin(p);
+	if (due)
+		primary_side_commit(p, due);
 }

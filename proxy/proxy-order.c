@@ -15,7 +15,7 @@ static int attach(struct proxy *p, struct proxy_call *c)
 
 static void attach_primary(struct proxy *p, struct proxy_call *c)
 {
-	bool was_silent = p->side == SIDE_SILENT || p->shut;
+	bool was_silent = p->side == SIDE_SILENT;
 	struct err e = {};
 
 	if (attach(p, c))
@@ -23,11 +23,13 @@ static void attach_primary(struct proxy *p, struct proxy_call *c)
 	else if (!ports_set_rules(p, RULES_QUEUE, proxy_rewrites(p), &e))
 		primary_side_enter(p, &e);
 	p->epoch = c->epoch;
+	p->closed = false;
+	p->commit_due = 0;
 	p->side = SIDE_PRIMARY;
 	chan_io_pause(p, false);
 	if (was_silent && !e.code) {
 		compare_undrop(p->compare);
-		link_speak_again(p);
+		link_rejoin(p);
 	}
 	if (!e.code)
 		return;
@@ -73,37 +75,40 @@ static void attach_secondary(struct proxy *p, struct proxy_call *c)
 }
 
 /* The rules stay until the guest is silent: else younger packets would overtake those that wait. */
-static void pass(struct proxy *p)
+static void let_out(struct proxy *p)
 {
 	struct err e = {};
 	bool joined = p->ports[0].joined;
 
-	loop_timer_disarm(p->relay);
+	if (p->shut)
+		compare_unseen(p->compare);
+	p->shut = false;
+	p->commit_due = 0;
 	if (ports_join(p, &e)) /* first: a port that is shut drops what is released */
 		proxy_complain(p, &e);
 	primary_side_read_dry(p);
 	compare_pass_all(p->compare, clock_now_us());
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		nfqueue_flush(p->ports[i].out);
-	p->side = SIDE_PASS;
-	if (p->shut)
-		compare_unseen(p->compare);
-	p->shut = false;
-	ports_stop_mirror(p);
 	if (!joined)
 		ports_announce(p);
 }
 
-static void hold(struct proxy *p)
+static void pass(struct proxy *p)
 {
-	struct err e = {};
-
-	ports_shut(p, &e);
-	compare_close_epoch(p->compare, p->epoch, COMPARE_HOLD, clock_now_us());
+	loop_timer_disarm(p->relay);
+	p->side = SIDE_PASS;
+	let_out(p);
 	ports_stop_mirror(p);
-	p->side = SIDE_SILENT;
-	if (e.code)
-		proxy_complain(p, &e);
+}
+
+/* What a secondary may hold was closed: that output is protected, and goes with the commit. */
+static void speak(struct proxy *p)
+{
+	if (p->side == SIDE_PRIMARY && !p->closed)
+		let_out(p);
+	else
+		link_unshut(p);
 }
 
 void proxy_carry_out(struct proxy *p, struct proxy_call *c)
@@ -124,6 +129,12 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 	case PROXY_SHUT:
 		link_shut(p);
 		break;
+	case PROXY_UNSHUT:
+		link_unshut(p);
+		break;
+	case PROXY_SPEAK:
+		speak(p);
+		break;
 	case PROXY_FILTER:
 		primary_side_filter(p);
 		break;
@@ -139,9 +150,6 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 	case PROXY_PASS:
 		pass(p);
 		break;
-	case PROXY_HOLD:
-		hold(p);
-		break;
 	case PROXY_SILENCE:
 		relay_begin(p);
 		break;
@@ -156,11 +164,6 @@ void proxy_carry_out(struct proxy *p, struct proxy_call *c)
 		break;
 	case PROXY_LOADED:
 		replica_side_loaded(p, c->epoch, c->runs);
-		break;
-	case PROXY_RESUME:
-	case PROXY_SHUT:
-	case PROXY_UNSHUT:
-	case PROXY_SPEAK:
 		break;
 	case PROXY_TAKE_OVER:
 		replica_side_take_over(p, c->epoch, c->planned);

@@ -240,6 +240,7 @@ void primary_side_close(struct proxy *p, const struct proxy_call *c)
 	compare_close_epoch(p->compare, c->epoch, p->compares ? COMPARE_MATCH : COMPARE_HOLD,
 			    clock_now_us());
 	p->epoch = c->epoch;
+	p->closed = true;
 	p->told_waiting = false;
 }
 
@@ -247,6 +248,10 @@ void primary_side_commit(struct proxy *p, uint64_t epoch)
 {
 	struct chan_msg m = {.type = CHAN_COMMITTED, .number = epoch};
 
+	if (p->shut) { /* what is released would be lost */
+		p->commit_due = epoch;
+		return;
+	}
 	compare_commit(p->compare, epoch, clock_now_us());
 	chan_io_send(p, &m);
 }

@@ -138,9 +138,11 @@ struct proxy {
 	int rules_watch_fd;
 	struct loop_src *rules_watch, *rules_timer;
 	uint64_t rules_restored_us;
-	bool peer_mute; /* CHAN_MUTE came */
-	bool shut;      /* PROXY_SHUT, until an order that undoes it */
-	bool cut;       /* the connection of a primary is gone: to be seen to */
+	bool peer_mute;      /* CHAN_MUTE came */
+	bool shut;           /* PROXY_SHUT, until an order that undoes it */
+	uint64_t commit_due; /* committed meanwhile */
+	bool closed;         /* primary: an epoch of this session */
+	bool cut;            /* the connection of a primary is gone: to be seen to */
 
 	/* secondary: last PROXY_STOPPED, and that which waits for a word of the primary */
 	uint64_t stopped_epoch, fences;
@@ -187,8 +189,10 @@ void link_was_cut(struct proxy *p);
 void link_resume(struct proxy *p, struct proxy_call *c);
 void link_shut(struct proxy *p);
 
-/* The guest is heard again, though it was shut or silent: the network has to learn it anew. */
-void link_speak_again(struct proxy *p);
+void link_unshut(struct proxy *p);
+
+/* The guest is heard again: the network has to learn it anew. */
+void link_rejoin(struct proxy *p);
 
 /* proxy-chan.c */
 int chan_io_init(struct chan_io *c, struct err *e);

@@ -82,15 +82,18 @@ enum proxy_op {
 				   swapped */
 	PROXY_ATTACH_SECONDARY, /* the same on the other side; this host's guest is not to be heard
 				 */
-	PROXY_DETACH, /* the connection is of no use any more; what is held, and what comes,
-				   stays so until the next word. A session may go on, PROXY_RESUME */
+	PROXY_DETACH, /* the connection is of no use any more; what is held, and what comes, stays so
+			 until the next word. A session may go on, PROXY_RESUME */
 	PROXY_RESUME, /* either side: the session goes on over @fd (taken over). Primary: what is held
 			 waits for its commit, as @checkpoint and @waiting say anew; a secondary that
 			 runs is compared from the next CLOSE on */
 	PROXY_SHUT,   /* a guest that is heard here, while somebody else may be asked to take over:
-			 nothing leaves, ARP neither; what is held stays so, what comes is lost as in
-			 a network that is down; until RESUME, ATTACH_*, PASS, TAKE_OVER */
-	PROXY_FILTER,   /* primary: the guest is about to be stopped for a switch-over: no frame
+			 nothing leaves, ARP neither, until UNSHUT, SPEAK, PASS or TAKE_OVER; what is
+			 held stays so, what comes is lost as in a network that is down */
+	PROXY_UNSHUT, /* undoes PROXY_SHUT, and nothing else */
+	PROXY_SPEAK,  /* primary, in a session whose peer holds nothing yet: as PROXY_PASS, but the
+			 session goes on. After its first CLOSE only as PROXY_UNSHUT */
+	PROXY_FILTER, /* primary: the guest is about to be stopped for a switch-over: no frame
 			  reaches it any more, all go to its successor; done when it has read what
 			  came before, but soon if it does not read; until UNFILTER, the next PASS
 			  or TAKE_OVER */
@@ -100,9 +103,6 @@ enum proxy_op {
 			  epoch   the secondary runs too */
 	PROXY_COMMIT,   /* primary: checkpoint @epoch is committed */
 	PROXY_PASS,    /* the guest runs here and nobody protects it: in the bridge, nothing held */
-	PROXY_HOLD,    /* primary without a session, whose peer may have taken over: nothing leaves,
-			  ARP neither, until the next attach or PASS; what is held then goes on
-			  waiting: for a commit, or not at all */
 	PROXY_SILENCE, /* this host's guest, which stands still for good or is dead, is not to be
 			  heard any more: held packets are dropped; what still comes for it is
 			  passed on to the peer, until that has joined the network, or at once, this
@@ -113,11 +113,6 @@ enum proxy_op {
 	PROXY_COMMITTED, /* secondary: @epoch is committed here */
 	PROXY_LOADED, /* secondary: the guest stands at @epoch; @runs: it is set running when this
 			 is done */
-	PROXY_RESUME,
-	PROXY_SHUT,
-	PROXY_UNSHUT, /* undoes PROXY_SHUT, and nothing else */
-	PROXY_SPEAK,  /* primary, in a session whose peer holds nothing yet: as PROXY_PASS, but the
-			 session goes on */
 	PROXY_TAKE_OVER, /* secondary: the guest is set running here when this is done; @runs: it
 			    does already.
 			    @planned: the old primary has said its last word on the packet

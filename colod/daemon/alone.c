@@ -116,8 +116,7 @@ void daemon_mute(struct daemon *d)
 /* From here on the other side may go on without us, so nothing leaves without its word. */
 void daemon_share(struct daemon *d)
 {
-	if (d->muted)
-		daemon_packets_unshut(d);
+	daemon_packets_unshut(d);
 	d->alone = d->muted = false;
 	arbiter_share(d->arbiter, d->session);
 	daemon_pause_over(d);

@@ -261,6 +261,8 @@ void daemon_session_resume(struct daemon *d)
 	loop_timer_disarm(d->recover_timer);
 	arbiter_drop(d->arbiter);
 	daemon_packets_resume(d);
+	if (!d->muted)
+		daemon_packets_unshut(d);
 	if (d->role == ROLE_PRIMARY)
 		primary_resume(d->primary, fd);
 	else

@@ -476,6 +476,8 @@ static void a_guest_that_was_shut_goes_on_in_its_epochs_when_the_link_is_back(vo
 	client_take(w, &w->a);
 	announced = w->a.announced;
 	resume(w);
+	assert_false(status(&w->a).nics[0].joined);
+	order(w, &w->a, PROXY_UNSHUT, 0, false);
 	client_expect_nothing(w, &w->a);
 	assert_true(w->a.announced > announced); /* switches have forgotten the guest */
 	assert_true(status(&w->a).nics[0].joined);
@@ -503,23 +505,90 @@ static void a_guest_that_was_shut_is_heard_when_it_is_the_only_one(void **state)
 	guest_expect(w, &w->a, 4);
 }
 
-static void a_guest_that_was_shut_is_held_in_a_new_session(void **state)
+static void begin_anew(struct world *w)
 {
-	struct world *w = *state;
 	int fd[2];
 
-	begin_and_shut(w);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 	carry_out(w, &w->a,
 		  (struct proxy_call){.op = PROXY_ATTACH_PRIMARY, .epoch = 1, .fd = fd[0]});
 	carry_out(w, &w->b,
 		  (struct proxy_call){.op = PROXY_ATTACH_SECONDARY, .epoch = 1, .fd = fd[1]});
-	assert_true(status(&w->a).nics[0].joined);
-	client_expect_nothing(w, &w->a);
+}
+
+static void what_is_committed_of_a_guest_that_is_shut_leaves_when_it_is_heard(void **state)
+{
+	struct world *w = *state;
+
+	begin_and_shut(w);
+	begin_anew(w);
+	assert_false(status(&w->a).nics[0].joined);
 	checkpoint(w, &w->a, &w->b, 2, true);
+	client_expect_nothing(w, &w->a);
+	assert_int_equal(held(&w->a), 2);
+	order(w, &w->a, PROXY_UNSHUT, 0, false);
 	client_expect(w, &w->a, 1);
 	client_expect(w, &w->a, 2);
+	assert_true(status(&w->a).nics[0].joined);
 	assert_matches_again(w, 3);
+}
+
+static void a_guest_that_is_to_speak_does_until_its_peer_may_hold_something(void **state)
+{
+	struct world *w = *state;
+
+	begin_and_shut(w);
+	begin_anew(w);
+	order(w, &w->a, PROXY_SPEAK, 0, false);
+	client_expect(w, &w->a, 1);
+	client_expect(w, &w->a, 2);
+	guest_says(w, &w->a, 3);
+	client_expect(w, &w->a, 3);
+	client_says(w, &w->a, 10); /* the session goes on */
+	guest_expect(w, &w->a, 10);
+	await(w, status(&w->a).mirrored == 1);
+	order(w, &w->a, PROXY_SHUT, 0, false);
+	close_epoch(w, &w->a, &w->b, 2, true);
+	order(w, &w->a, PROXY_SPEAK, 0, false);
+	hold_one(w, 4);
+	client_expect_nothing(w, &w->a);
+	commit_epoch(w, &w->a, &w->b, 2, true);
+	guest_says(w, &w->b, 4);
+	client_expect(w, &w->a, 4);
+	assert_matches_again(w, 5);
+}
+
+/* A session whose epoch was closed ended without a commit; another one has closed nothing yet. */
+static void of_an_earlier_sessions_epoch_nothing_is_said(void **state)
+{
+	struct world *w = *state;
+	struct chan_msg m;
+
+	begin(w, true);
+	close_epoch(w, &w->a, &w->b, 2, true);
+	cut(w);
+	begin_anew(w);
+	resume_to_test(w, &w->a);
+	client_says(w, &w->a, 1);
+	do {
+		peer_next(w, &m);
+		assert_int_not_equal(m.type, CHAN_EPOCH);
+	} while (m.type != CHAN_FRAME_IN);
+}
+
+static void a_guest_that_was_to_go_and_stayed_is_heard_in_the_next_session(void **state)
+{
+	struct world *w = *state;
+
+	begin(w, true);
+	checkpoint(w, &w->a, &w->b, 2, false);
+	order(w, &w->a, PROXY_SILENCE, 0, false);
+	cut(w);
+	assert_false(status(&w->a).nics[0].joined);
+	begin_anew(w);
+	assert_true(status(&w->a).nics[0].joined);
+	checkpoint(w, &w->a, &w->b, 3, true);
+	assert_matches_again(w, 1);
 }
 
 /* What it says meanwhile is lost, unseen: its connections may have gone any way. */
@@ -533,6 +602,7 @@ static void connections_of_a_guest_that_was_shut_are_met_anew(void **state)
 	order(w, &w->a, PROXY_SHUT, 0, false);
 	guest_segment(w, &w->a, TCP_ACK, A_ISN + 1, C_ISN + 1, "lost");
 	resume(w);
+	order(w, &w->a, PROXY_UNSHUT, 0, false);
 	checkpoint(w, &w->a, &w->b, 2, true);
 	guest_segment(w, &w->a, TCP_ACK, A_ISN + 5, C_ISN + 1, "and more");
 	guest_segment(w, &w->b, TCP_ACK, A_ISN + 5, C_ISN + 1, "and more");
@@ -635,7 +705,10 @@ int main(void)
 		PROXY_TEST(not_even_arp_is_heard_of_a_guest_that_is_shut),
 		PROXY_TEST(a_guest_that_was_shut_goes_on_in_its_epochs_when_the_link_is_back),
 		PROXY_TEST(a_guest_that_was_shut_is_heard_when_it_is_the_only_one),
-		PROXY_TEST(a_guest_that_was_shut_is_held_in_a_new_session),
+		PROXY_TEST(what_is_committed_of_a_guest_that_is_shut_leaves_when_it_is_heard),
+		PROXY_TEST(a_guest_that_is_to_speak_does_until_its_peer_may_hold_something),
+		PROXY_TEST(of_an_earlier_sessions_epoch_nothing_is_said),
+		PROXY_TEST(a_guest_that_was_to_go_and_stayed_is_heard_in_the_next_session),
 		PROXY_TEST(connections_of_a_guest_that_was_shut_are_met_anew),
 		PROXY_TEST(nothing_that_was_held_is_heard_of_a_guest_that_gives_way),
 		PROXY_TEST(a_guest_that_is_heard_alone_can_be_shut_and_heard_again),
