@@ -87,8 +87,8 @@ void link_shut(struct proxy *p)
 {
 	struct err e = {};
 
-	if (p->side != SIDE_PRIMARY && p->side != SIDE_PASS)
-		return;
+	if (p->side == SIDE_SECONDARY || p->side == SIDE_RELAY)
+		return; /* it is not heard */
 	p->shut = true;
 	compare_unseen(p->compare);
 	ports_shut(p, &e);

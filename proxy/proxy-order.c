@@ -27,10 +27,10 @@ static void attach_primary(struct proxy *p, struct proxy_call *c)
 	p->commit_due = 0;
 	p->side = SIDE_PRIMARY;
 	chan_io_pause(p, false);
-	if (was_silent && !e.code) {
+	if (was_silent && !e.code)
 		compare_undrop(p->compare);
+	if (was_silent && !p->shut && !e.code)
 		link_rejoin(p);
-	}
 	if (!e.code)
 		return;
 	proxy_complain(p, &e);
@@ -65,7 +65,7 @@ static void attach_secondary(struct proxy *p, struct proxy_call *c)
 		p->epoch = c->epoch;
 		return;
 	}
-	if (p->side == SIDE_PRIMARY || p->side == SIDE_PASS)
+	if (p->side == SIDE_PRIMARY || p->side == SIDE_PASS || p->shut)
 		relay_begin(p); /* its guest is not heard any more */
 	relay_end(p);
 	if (attach(p, c))
