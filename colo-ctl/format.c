@@ -280,6 +280,9 @@ void format_answer(FILE *out, const struct ctl_options *o, struct json_object *a
 	case CTL_SET:
 		fprintf(out, "set: %s = %s\n", o->args[0], o->args[1]);
 		break;
+	case CTL_UPGRADE:
+		fprintf(out, "upgrade: the daemon starts anew and finds its guest\n");
+		break;
 	case CTL_STOP:
 		fprintf(out, "stop: the guest ends on both hosts\n");
 		break;

@@ -32,6 +32,7 @@ const char ctl_usage[] =
 	"  pause                    stop replicating until recover; the guest's output is held\n"
 	"  recover [--address HOST:PORT]\n"
 	"                           look for the secondary again, at this address first\n"
+	"  upgrade                  start the daemon anew from its file; the guest runs on\n"
 	"  stop                     end the protected guest on both hosts\n"
 	"\n"
 	"  --socket PATH            control socket of the daemon\n"
@@ -88,6 +89,7 @@ static const struct command {
 	{"flows", CTL_FLOWS, 0, ""},
 	{"pause", CTL_PAUSE, 0, ""},
 	{"recover", CTL_RECOVER, 0, ""},
+	{"upgrade", CTL_UPGRADE, 0, ""},
 	{"stop", CTL_STOP, 0, ""},
 };
 

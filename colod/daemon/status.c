@@ -159,6 +159,7 @@ struct json_object *daemon_status(struct daemon *d)
 	struct ckpt_progress copy;
 
 	add_str(o, "name", c->name);
+	add_str(o, "colod_version", COLOD_VERSION);
 	add_str(o, "role", role_name(d->role));
 	add_str(o, "state", fsm_state_name(d->state));
 	add_str(o, "mode", ckpt_mode_name(c->mode));

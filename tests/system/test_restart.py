@@ -7,13 +7,16 @@ import time
 
 import pytest
 
+from netblows import REPEATED
 from netclient import Loads
-from netloads import LIGHT, QUIET
+from netloads import ANY, LIGHT, QUIET
 from pair import CtlError, Guest
 from processes import alive, kill
 from waiting import wait_for
 
-CONFIG = {"period_ms": 0}
+# The other host waits for longer than a restart takes.
+PATIENT = {"recover_timeout_ms": 60000}
+CONFIG = {"period_ms": 0, **PATIENT}
 LOAD = Guest(append="dirty=32,5 rate=1000")
 
 
@@ -70,3 +73,40 @@ def test_both_die_at_once(make_pair):
     pair.a.start_again("primary")
     assert_goes_on(pair)
     assert [pair.a.qemu_pid(), pair.b.qemu_pid()] == pids
+
+
+# ---- the guest's network
+
+MODES = ["colo", "periodic"]
+
+
+def wait_answers(loads, n=10):
+    loads.wait_progress(n)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_clients_keep_their_connections_when_the_primarys_colod_dies(make_pair, rng, mode):
+    pair = make_pair(guest=QUIET, nics=1, mode=mode, **PATIENT).start()
+    with Loads(pair.client, pair.folder, LIGHT) as loads:
+        for _ in range(2):
+            loads.wait_progress(10)
+            time.sleep(rng.uniform(0, 0.2))
+            kill_and_start(pair, pair.a)
+            loads.wait_progress(10)
+            pair.wait_protected()
+        loads.assert_intact(ANY, REPEATED)
+    assert_goes_on(pair)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_clients_keep_their_connections_when_the_secondarys_colod_dies(make_pair, rng, mode):
+    pair = make_pair(guest=QUIET, nics=1, mode=mode, **PATIENT).start()
+    with Loads(pair.client, pair.folder, LIGHT) as loads:
+        for _ in range(2):
+            loads.wait_progress(10)
+            time.sleep(rng.uniform(0, 0.2))
+            kill_and_start(pair, pair.b)
+            loads.wait_progress(10)
+            pair.wait_protected()
+        loads.assert_intact(ANY, REPEATED)
+    assert_goes_on(pair)

@@ -23,11 +23,8 @@ static void removal_leaves_no_trace_in_any_mode(void **state)
 	expect_no_trace(w);
 }
 
-/* A colod that dies leaves its guest silent, and its traces are found again by the guest's name. */
-static void what_a_killed_owner_left_holds_and_is_swept(void **state)
+static void leave_as_a_killed_owner(struct world *w)
 {
-	struct world *w = *state;
-	struct err e = {};
 	int status;
 	pid_t pid = fork();
 
@@ -41,6 +38,15 @@ static void what_a_killed_owner_left_holds_and_is_swept(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
+}
+
+/* A colod that dies leaves its guest silent, and its traces are found again by the guest's name. */
+static void what_a_killed_owner_left_holds_and_is_swept(void **state)
+{
+	struct world *w = *state;
+	struct err e = {};
+
+	leave_as_a_killed_owner(w);
 	rig_send(w->rig.guest, (struct sent){1, UDP4});
 	rig_expect_silence(&w->rig);
 	assert_ok(rules_sweep("another", &e), &e);
@@ -51,6 +57,31 @@ static void what_a_killed_owner_left_holds_and_is_swept(void **state)
 	assert_ok(rules_sweep("test", &e), &e);
 	rig_send(w->rig.guest, (struct sent){2, UDP4});
 	rig_expect(&w->rig, 2);
+}
+
+/* Not one packet of a guest that talks all the while. */
+static void what_a_killed_owner_held_is_taken_over_without_a_gap(void **state)
+{
+	struct world *w = *state;
+	struct err e = {};
+	pid_t talker;
+
+	leave_as_a_killed_owner(w);
+	talker = fork();
+	while (talker == 0)
+		rig_send(w->rig.guest, (struct sent){1, UDP4});
+	for (int i = 0; i < 5; i++)
+		assert_ok(rules_take_over(&w->rules, w->kind, "test", &w->nic, 1, RULES_QUEUE, &e),
+			  &e);
+	kill(talker, SIGKILL);
+	assert_int_equal(waitpid(talker, NULL, 0), talker);
+	rig_expect_silence(&w->rig);
+	assert_true(nfqueue_read(w->q, on_packet, w) > 0);
+	set(w, RULES_OFF);
+	rig_send(w->rig.guest, (struct sent){2, UDP4});
+	rig_expect(&w->rig, 2);
+	remove_rules(w);
+	expect_no_trace(w);
 }
 
 static void a_new_owner_of_the_name_starts_anew(void **state)
@@ -231,6 +262,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		world_test(removal_leaves_no_trace_in_any_mode),
 		world_test(what_a_killed_owner_left_holds_and_is_swept),
+		world_test(what_a_killed_owner_held_is_taken_over_without_a_gap),
 		world_test(a_new_owner_of_the_name_starts_anew),
 		world_test(guests_on_one_bridge_do_not_disturb_each_other),
 		world_test(guests_on_two_bridges_do_not_disturb_each_other),
