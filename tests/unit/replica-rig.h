@@ -24,6 +24,10 @@ struct tracker {
 	struct bitmap dirty;
 	bool cumulative, broken;
 	uint32_t granule; /* pages that are reported together */
+	/* The guest has its turn before what it wrote is collected, so that it never writes while a
+	 * thread reads; and somebody may look at what was. */
+	void (*turn)(struct tracker *t, bool stopped);
+	void (*collected)(struct tracker *t, bool stopped);
 };
 
 int tracker_arm(struct tracker *t, struct err *e)
@@ -37,11 +41,15 @@ int tracker_collect(struct tracker *t, bool stopped, struct bitmap *written, str
 {
 	if (t->broken)
 		return err_set(e, EIO, "the tracker is broken");
+	if (t->turn)
+		t->turn(t, stopped);
 	for (uint64_t p = bitmap_next(&t->dirty, 0); p < t->dirty.nbits;
 	     p = bitmap_next(&t->dirty, p + 1))
 		bitmap_set_range(written, p - p % t->granule, t->granule);
 	if (stopped || !t->cumulative)
 		bitmap_zero(&t->dirty);
+	if (t->collected)
+		t->collected(t, stopped);
 	return 0;
 }
 
