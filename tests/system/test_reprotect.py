@@ -105,7 +105,7 @@ def watch(node):
 
 
 def test_status_and_watch_show_how_far_a_first_copy_is(make_pair):
-    pair = make_pair(guest=Guest(append="dirty=8,1"), bandwidth="8M", **CONFIG)
+    pair = make_pair(guest=Guest(append="dirty=8,1"), bandwidth="8M", period_ms=20, peer_timeout_ms=20000)
     pair.a.start("primary")
     pair.wait_booted(pair.a)
     assert "sync" not in pair.a.status()
