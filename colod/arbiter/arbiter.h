@@ -18,7 +18,7 @@ enum arbiter_reason {
  * struct arbiter_claim - a host wants its guest to be heard alone
  * @session: the replication session of which both hosts hold a whole checkpoint; 0: none
  * @primary: this host's guest is the live one, not a replica
- * @certain: the peer's guest is dead for sure
+ * @certain: the peer's guest is dead for sure, or it holds nothing that could come to life
  * @fresh:   this daemon has just started its guest, or is about to
  * @force:   the operator's word that the other host's guest is dead; it loses what it has
  * @reason:  for the command

@@ -76,10 +76,16 @@ bool etcd_live_is_theirs(const struct etcd_core *c, const struct etcd_view *v)
 	return v->live_rev && strcmp(v->live, c->host);
 }
 
-/* A primary whose replica is void, since a new copy is under way, may still stand in the old one. */
+/*
+ * A primary whose replica is void may still stand in the session before: in one that it has shared itself,
+ * and when the other host holds nothing, in any. Had the other host won it, the owner would say so.
+ */
 static bool is_our_session(const struct etcd_core *c, uint64_t session)
 {
-	return session == c->claim.session || (c->claim.primary && session == c->last_session);
+	const struct arbiter_claim *claim = &c->claim;
+
+	return session == claim->session ||
+	       (claim->primary && (claim->certain || session == c->last_session));
 }
 
 static enum owner owner_of(const struct etcd_core *c, const struct etcd_view *v)

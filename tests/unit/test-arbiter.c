@@ -230,10 +230,12 @@ static void exec_tells_the_command_who_asks_and_why(void **state)
 		struct arbiter_claim claim;
 		const char *words;
 	} cases[] = {
-		{{.reason = ARBITER_SILENT}, "web secondary [fe80::1]:9000 silent unset\n"},
+		{{.session = 0xabc, .reason = ARBITER_SILENT},
+		 "web secondary [fe80::1]:9000 silent 0000000000000abc\n"},
 		{{.reason = ARBITER_LOST, .primary = true},
-		 "web primary [fe80::1]:9000 lost unset\n"},
-		{{.reason = ARBITER_START}, "web secondary [fe80::1]:9000 start unset\n"},
+		 "web primary [fe80::1]:9000 lost 0000000000000000\n"},
+		{{.reason = ARBITER_START},
+		 "web secondary [fe80::1]:9000 start 0000000000000000\n"},
 	};
 	struct rig r;
 
@@ -243,8 +245,9 @@ static void exec_tells_the_command_who_asks_and_why(void **state)
 		autofree char *text = NULL;
 
 		rig_open(&r, ARBITER_EXEC,
-			 "sh -c 'echo $COLOD_NAME $COLOD_ROLE $COLOD_PEER $COLOD_REASON $1 >$OUT' "
-			 "x 'unset'");
+			 "sh -c 'echo $COLOD_NAME $COLOD_ROLE $COLOD_PEER $COLOD_REASON "
+			 "$COLOD_SESSION "
+			 ">$OUT'");
 		claim(&r, &cases[i].claim);
 		expect_won(&r);
 		text = written(&r);
