@@ -60,7 +60,8 @@ KILL_CASES = {
     "UDP echo every 5 ms": ("udp", {"interval_us": 5000}),
     "TCP echo every 5 ms": ("tcp", {"interval_us": 5000}),
 }
-KILL_CONFIG = {"mode": "colo", "period_ms": 1000, "peer_timeout_ms": 500}
+KILL_CONFIG = {"mode": "colo", "period_ms": 1000, "peer_timeout_ms": 500,
+               "recover_timeout_ms": 0}
 LATENCIES = ("p50", "p99")
 
 
@@ -180,6 +181,7 @@ def kill_qemu(pair):
 
 def silence_host(pair):
     """As if its power had failed: nobody hears from it any more."""
+    pair.decide(pair.b)
     pair.network.silence(pair.a.host)
 
 

@@ -41,10 +41,12 @@ def kill_colod(pair, node):
 
 
 def cut_cable(pair, node):
+    pair.decide(pair.other(node))
     pair.network.cut()
 
 
 def remove_cable(pair, node):
+    pair.decide(pair.other(node))
     pair.network.unplug()
 
 

@@ -96,6 +96,7 @@ def lose_hosts(pair, rng, load, blows):
         load.wait_progress(10)
         at_a_random_moment(rng)
         print(f"{blow.__name__} on {node.folder.name}")
+        pair.decide(pair.other(node))
         blow(pair, node)
         lost, node = node, take_over(pair, node)
         load.wait_progress(10)
@@ -131,8 +132,9 @@ def test_tagged_connections_survive(make_pair, rng, scale):
 # ---- a primary that must not speak ----
 
 def cut_off_primary(make_pair, **config):
-    """A pair whose primary gives up its peer soon, and whose secondary never takes over."""
-    pair = make_pair(nics=1, guest=QUIET, mode="colo", solo="forbid", **config)
+    """A pair that nobody decides for, whose primary loses its peer soon and whose secondary does not."""
+    pair = make_pair(nics=1, guest=QUIET, mode="colo", arbiter="none", arbiter_command=[],
+                     **config)
     pair.a.config["peer_timeout_ms"] = 500
     pair.b.config["peer_timeout_ms"] = 600000
     return pair.start()
@@ -142,7 +144,9 @@ def wait_mute(pair, log, load):
     """Cut the cable; when the primary holds its output, show that it really does."""
     load.wait_progress(10)
     pair.network.cut()
-    pair.a.wait_state("solo")
+    # Until then ARP is answered: the other side cannot be live yet.
+    pair.a.wait_status("the question who goes on",
+                       lambda s: s["state"] == "paused" and s["paused"]["arbiter"])
     since, asked = log.position(), load.asked()
     # Questions go on arriving: the silence is the hosts', not the clients'.
     wait_for("further questions", lambda: load.asked() >= asked + 5)
@@ -171,7 +175,7 @@ def test_the_operators_word_lets_a_mute_primary_speak(make_pair):
         wait_mute(pair, log, load)
         pair.a.ctl("set", "solo", "allow")
         load.wait_progress(10)
-        assert pair.a.status()["state"] == "solo"
+        assert pair.a.wait_state("solo")["role"] == "primary"
         assert_never_contradicted(log)
     assert pair.a.status()["proxy"]["held"] == 0
 
