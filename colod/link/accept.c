@@ -204,22 +204,34 @@ static void on_expire(void *arg)
 		loop_timer_arm(k->callers_timer, USEC_PER_SEC);
 }
 
-/* A real peer greets at once: when there is no room, whoever has been silent longest makes it. */
-static struct caller *free_caller(struct link *k)
+static bool is_known(const struct link *k, int sock)
 {
-	struct caller *oldest = NULL;
+	for (unsigned i = 0; i < k->peer_count; i++)
+		if (tcp_is_from(sock, &k->peers[i]))
+			return true;
+	return false;
+}
+
+/* A real peer greets at once: when there is no room, whoever has been silent longest makes it, and no caller
+ * from the peer's address makes it for one from elsewhere. */
+static struct caller *free_caller(struct link *k, bool known)
+{
+	struct caller *oldest[2] = {};
 
 	for (int i = 0; i < LINK_MAX_CALLERS; i++) {
 		struct caller *cl = &k->callers[i];
 
 		if (!caller_is_there(cl))
 			return cl;
-		if (!cl->welcomed && (!oldest || cl->since_us < oldest->since_us))
-			oldest = cl;
+		if (!cl->welcomed &&
+		    (!oldest[cl->known] || cl->since_us < oldest[cl->known]->since_us))
+			oldest[cl->known] = cl;
 	}
-	if (oldest)
-		caller_close(oldest);
-	return oldest;
+	if (!oldest[false] && known)
+		oldest[false] = oldest[true];
+	if (oldest[false])
+		caller_close(oldest[false]);
+	return oldest[false];
 }
 
 static void on_shaken(void *arg, int fd, const struct tls_peer *who, const struct err *why)
@@ -261,13 +273,15 @@ static void on_accept(void *arg, int fd, uint32_t revents)
 	char address[80];
 	struct caller *cl;
 	int sock = tcp_accept(fd, address, sizeof(address));
+	bool known;
 
 	(void)revents;
 	if (sock < 0) {
 		pause_accepting(k, -sock);
 		return;
 	}
-	cl = free_caller(k);
+	known = is_known(k, sock);
+	cl = free_caller(k, known);
 	if (!cl) {
 		close(sock);
 		return;
@@ -275,6 +289,7 @@ static void on_accept(void *arg, int fd, uint32_t revents)
 	/* Not the buffers: a flood of callers shall cost as little as can be. */
 	memset(cl->data_fd, -1, sizeof(cl->data_fd));
 	memset(&cl->hello, 0, sizeof(cl->hello));
+	cl->known = known;
 	cl->welcomed = false;
 	cl->link = k;
 	cl->since_us = clock_now_us();

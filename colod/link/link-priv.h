@@ -16,6 +16,7 @@ struct caller {
 	struct tls_peer who;
 	struct conn conn;
 	struct link *link;
+	bool known;    /* comes from an address of the peer */
 	bool welcomed; /* a control connection that waits for its data connections */
 	int data_fd[WIRE_CHANNEL_COUNT]; /* of those that came already */
 	uint64_t since_us;

@@ -125,6 +125,30 @@ int tcp_accept(int listen_fd, char *text, size_t size)
 	return fd;
 }
 
+/* IPv4 as ::ffff:a.b.c.d, which a listener on :: sees of it. */
+static struct in6_addr host_of(const struct sockaddr_storage *sa)
+{
+	struct in6_addr out = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+
+	if (sa->ss_family == AF_INET6)
+		return ((const struct sockaddr_in6 *)sa)->sin6_addr;
+	memcpy(&out.s6_addr[12], &((const struct sockaddr_in *)sa)->sin_addr, 4);
+	return out;
+}
+
+bool tcp_is_from(int fd, const struct tcp_addr *a)
+{
+	struct sockaddr_storage sa = {};
+	socklen_t len = sizeof(sa);
+	struct in6_addr theirs, known;
+
+	if (getpeername(fd, (struct sockaddr *)&sa, &len))
+		return false;
+	theirs = host_of(&sa);
+	known = host_of(&a->sa);
+	return IN6_ARE_ADDR_EQUAL(&theirs, &known);
+}
+
 void tcp_set_blocking(int fd)
 {
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);

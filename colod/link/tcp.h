@@ -37,6 +37,9 @@ int tcp_connected(int fd);
 /** tcp_accept() - next caller, set up; -EAGAIN when there is none. @text gets its address. */
 int tcp_accept(int listen_fd, char *text, size_t size);
 
+/** tcp_is_from() - the other end of @fd has the address of @a, whatever its port. */
+bool tcp_is_from(int fd, const struct tcp_addr *a);
+
 /** tcp_set_blocking() - for the threads that own the bulk connection. */
 void tcp_set_blocking(int fd);
 

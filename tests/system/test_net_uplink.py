@@ -38,9 +38,18 @@ def pair(make_pair):
     return make_pair(guest=QUIET, nics=1, mode="periodic", period_ms=50, **CONFIG).start()
 
 
-def lose_uplink(pair, node, loads):
-    """The other host gets the guest, and the clients get their answers there."""
+def lose_carrier(pair, node):
     set_carrier(pair, node, "down")
+
+
+def lose_interface(pair, node):
+    """As with a driver that fails: it is not there any more."""
+    node.host.ip("link", "del", GuestNet.UPLINK)
+
+
+def lose_uplink(pair, node, loads, blow):
+    """The other host gets the guest, and the clients get their answers there."""
+    blow(pair, node)
     wait_role(pair, pair.other(node))
     assert f"uplink {GuestNet.UPLINK} has no carrier" in node.log()
     loads.wait_progress(5)
@@ -53,12 +62,12 @@ def test_the_guest_goes_where_it_can_be_reached(pair):
     pids = [node.qemu_pid() for node in (pair.a, pair.b)]
     with Loads(pair.client, pair.folder, STREAMS) as loads:
         loads.wait_progress(5)
-        lose_uplink(pair, pair.a, loads)
+        lose_uplink(pair, pair.a, loads, lose_carrier)
         wait_uplink(pair.b, True, False)
         # And back, when the other one is cut off: each host has its own time of rest.
         set_carrier(pair, pair.a, "up")
         wait_uplink(pair.b, True, True)
-        lose_uplink(pair, pair.b, loads)
+        lose_uplink(pair, pair.b, loads, lose_interface)
         loads.assert_intact()
     assert [node.qemu_pid() for node in (pair.a, pair.b)] == pids
     pair.a.console.assert_sound()

@@ -269,6 +269,34 @@ static void silent_callers_do_not_disturb_a_link(void **state)
 	assert_link_works(r);
 }
 
+/* A caller from the address that is configured as the peer's; raw_connect() calls from 127.0.0.1. */
+static int connect_as_peer(uint16_t port)
+{
+	struct sockaddr_in from = local(0), to = local(port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+/* However many call from elsewhere, and however long the peer takes to greet. */
+static void strangers_make_room_before_the_peer_does(void **state)
+{
+	struct rig *r = *state;
+	int peer = connect_as_peer(r->port), strangers[4 * CALLERS];
+
+	for (size_t i = 0; i < ARRAY_SIZE(strangers); i++)
+		strangers[i] = raw_connect(r->port);
+	turn_and_poll_until(r->loop, raw_ended(strangers[3 * CALLERS - 2]));
+	assert_false(raw_ended(peer));
+	raw_hello(peer, WIRE_HELLO, WIRE_CHANNEL_CONTROL, 1);
+	assert_int_equal(raw_receive(r->loop, peer).type, WIRE_WELCOME);
+	for (size_t i = 0; i < ARRAY_SIZE(strangers); i++)
+		close(strangers[i]);
+	close(peer);
+}
+
 #define DRIBBLERS 64
 
 /* Callers that greet with one byte at a time; whoever is sent away calls again. */
@@ -467,6 +495,7 @@ int main(void)
 		test(callers_that_hang_up_anywhere_leave_nothing),
 		test(silent_callers_keep_no_peer_out_for_long),
 		test(silent_callers_do_not_disturb_a_link),
+		test(strangers_make_room_before_the_peer_does),
 		test(callers_that_dribble_bytes_keep_no_peer_out),
 		test(a_host_without_descriptors_sleeps_and_serves_the_peer_later),
 		test(bytes_behind_the_bulk_greeting_establish_nothing),
