@@ -208,6 +208,20 @@ static void exec_other_ends_are_unknown_with_status_and_last_words(void **state)
 	rig_close(&r);
 }
 
+/* A line of 201 characters, whose last is another one. */
+static void exec_last_words_are_cut_to_their_bound(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, ARBITER_EXEC, "sh -c 'printf \"%0200d\" 0 >&2; echo x >&2; exit 1'");
+	claim(&r, &silent);
+	expect_unknown(&r, "status 1: 000");
+	assert_null(strchr(strstr(r.reason, "000"), 'x'));
+	assert_int_equal(strlen(strstr(r.reason, "000")), 200);
+	rig_close(&r);
+}
+
 static void exec_is_not_asked_when_the_answer_is_known(void **state)
 {
 	static const struct arbiter_claim winning[] = {
@@ -371,6 +385,7 @@ int main(void)
 		cmocka_unit_test(an_answer_that_was_not_told_yet_can_be_dropped),
 		cmocka_unit_test(exec_status_0_wins),
 		cmocka_unit_test(exec_other_ends_are_unknown_with_status_and_last_words),
+		cmocka_unit_test(exec_last_words_are_cut_to_their_bound),
 		cmocka_unit_test(exec_is_not_asked_when_the_answer_is_known),
 		cmocka_unit_test(exec_tells_the_command_who_asks_and_why),
 		cmocka_unit_test(exec_that_takes_too_long_is_killed_with_its_children),

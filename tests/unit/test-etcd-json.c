@@ -271,6 +271,20 @@ static void whatever_is_not_the_whole_answer_is_a_failure(void **state)
 	}
 }
 
+/* Blanks in front are no part of the JSON, but of the reply. */
+static void a_reply_has_its_bound(void **state)
+{
+	static const char good[] = "{" HEAD ",\"ID\":\"77\",\"TTL\":\"5\"}";
+	char body[ETCD_REPLY_MAX + 2];
+
+	(void)state;
+	memset(body, ' ', sizeof(body));
+	memcpy(body + ETCD_REPLY_MAX + 1 - strlen(good), good, sizeof(good));
+	assert_int_equal(strlen(body), ETCD_REPLY_MAX + 1);
+	assert_int_equal(reply_to(&grant, 200, body).outcome, ETCD_FAILED);
+	assert_int_equal(reply_to(&grant, 200, body + 1).outcome, ETCD_DONE);
+}
+
 static void reasons_are_etcds_own_and_printable(void **state)
 {
 	struct etcd_reply r =
@@ -296,6 +310,7 @@ int main(void)
 		cmocka_unit_test(a_write_is_done_or_shows_what_is_there_instead),
 		cmocka_unit_test(values_of_others_are_made_harmless),
 		cmocka_unit_test(whatever_is_not_the_whole_answer_is_a_failure),
+		cmocka_unit_test(a_reply_has_its_bound),
 		cmocka_unit_test(reasons_are_etcds_own_and_printable),
 	};
 
