@@ -63,7 +63,7 @@ install: all
 	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man5 man/colod.conf.5
 	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man1 man/colo-ctl.1
 	install -d -m 755 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/colod
-	sed -e 's|/usr/sbin/colod|$(PREFIX)/sbin/colod|' -e 's|/etc/colod|$(SYSCONFDIR)/colod|g' \
+	sed -e 's|/usr/sbin/colod|$(PREFIX)/sbin/colod|' -e 's|/usr/bin/colo-ctl|$(PREFIX)/bin/colo-ctl|' -e 's|/etc/colod|$(SYSCONFDIR)/colod|g' \
 		systemd/colod@.service >$(DESTDIR)$(UNITDIR)/colod@.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/colod@.service
 	install -D -m 644 -t $(DESTDIR)$(EXAMPLES) systemd/example.conf systemd/example.env

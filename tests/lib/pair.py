@@ -88,6 +88,7 @@ class Node:
         self.config_path = folder / "vm.conf"
         self.log_path = folder / "log"
         self.proc = None
+        self.manager = None
 
     # -- life
 
@@ -106,9 +107,15 @@ class Node:
         """A colod that finds the QEMU which the last one has left."""
         self.config_path.write_text("".join(self.config_lines()))
         with open(self.log_path, "ab") as log:
-            self.proc = self.host.popen(
+            self.proc = self.popen(
                 [COLOD, f"--{role}", "--config", self.config_path],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def popen(self, argv, **kwargs):
+        """Start colod, under a service manager if there is one."""
+        if self.manager:
+            return self.manager.popen(self.host, argv, **kwargs)
+        return self.host.popen(argv, **kwargs)
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

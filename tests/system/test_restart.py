@@ -10,6 +10,7 @@ from netclient import Loads
 from netloads import ANY, LIGHT, QUIET
 from pair import CtlError, Guest
 from processes import alive, kill
+from servicemanager import ServiceManager
 from waiting import wait_for
 
 # The other host waits for longer than a restart takes.
@@ -189,6 +190,29 @@ def test_a_guest_that_is_alone_is_heard_while_colod_is_away(make_pair):
         pair.a.wait_state("solo")
         loads.wait_progress(10)
         loads.assert_intact(0, 0)
+
+
+def test_what_the_service_manager_keeps_is_used_again(make_pair):
+    pair = make_pair(guest=QUIET, nics=1, **UNARBITRATED)
+    node = pair.a
+    node.manager = ServiceManager(pair.folder)
+    try:
+        node.start("primary")
+        pair.wait_booted(node)
+        for n in range(1, 3):
+            wait_for("the service to be ready", lambda n=n: node.manager.started() == n)
+            assert sorted(node.manager.store) == ["colod-ram", "colod-tap0", "colod-uffd"]
+            kill_and_start(pair, node)
+            assert node.log().count("descriptors=systemd") == n
+            assert_ticks_on(node)
+        # A tap that is kept open could not be made again.
+        node.terminate()
+        assert node.wait_exit() == 0
+        assert not node.manager.read().store
+        node.start("primary")
+        pair.wait_booted(node)
+    finally:
+        node.manager.close()
 
 
 # ---- not the same any more
