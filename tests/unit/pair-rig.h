@@ -109,7 +109,7 @@ static inline void node_loads(struct node *n, struct json_object *cmd)
 
 	assert_false(n->runs);
 	assert_int_equal(pread(g->vmstate_fd, &stop, 4, RIG_VMSTATE_AT), 4);
-	assert_in_range(n->pair->a.captures - stop, 1, PAIR_STOPS);
+	assert_in_range(n->pair->a.saves - stop, 1, PAIR_STOPS);
 	assert_memory_equal(g->ram, n->pair->ram[stop % PAIR_STOPS], PAIR_RAM);
 	n->loads++;
 	json_object_object_get_ex(cmd, "arguments", &args);
