@@ -57,6 +57,17 @@ static uint32_t pages_length(const struct wire_pages *p)
 	"\0\0\0\0\0\0\1\0"                                                                         \
 	"\0\0\0\2"
 
+#define BITMAP_BYTES                                                                               \
+	"COLO\0\2\0\26\0\0\0\63"                                                                   \
+	"\0\0\0\0\0\0\0\6"                                                                         \
+	"\0\0\0\0\0\0\0\7"                                                                         \
+	"\0\0\0\0\0\0\0\3"                                                                         \
+	"\1\2\3\4\5\6\7\10"                                                                        \
+	"\0\0\0\0"                                                                                 \
+	"\0\0\0\0\0\0\0\0"                                                                         \
+	"\0\0\0\24"                                                                                \
+	"\3\0\10"
+
 /* The examples of docs/protocol.md. */
 static void heads_have_the_documented_bytes(void **state)
 {
@@ -212,6 +223,136 @@ static void hashes_fill_their_frame(void **state)
 	assert_int_equal(decode_hashes_of(1 << 30, 0, 0x20000001, 28, &e), -EPROTO);
 }
 
+/* ---- RECV_BITMAP ---- */
+
+static void a_bitmap_has_the_documented_bytes(void **state)
+{
+	struct wire_bitmap b = {
+		.committed = 6, .epoch = 7, .frames = 3, .digest = 0x0102030405060708};
+	uint8_t buf[WIRE_HEADER_BYTES + WIRE_BITMAP_HEAD_BYTES + 3];
+	uint64_t word = 1 | 2 | 1 << 19;
+	struct bitmap pages = {&word, 20};
+	size_t len;
+
+	(void)state;
+	assert_int_equal(wire_bitmap_cut(&b, 20), 20);
+	len = wire_encode_bitmap_head(&b, buf);
+	wire_encode_bitmap_bits(&b, &pages, buf + len);
+	assert_int_equal(len + wire_bitmap_bytes(&b), sizeof(BITMAP_BYTES) - 1);
+	assert_memory_equal(buf, BITMAP_BYTES, sizeof(BITMAP_BYTES) - 1);
+	wire_encode_bitmap_bits(&b, NULL, buf + len);
+	assert_memory_equal(buf + len, "\0\0\0", 3);
+}
+
+/* Of any guest, in as many frames as it takes. */
+static void a_bitmap_is_decoded_as_it_was_encoded(void **state)
+{
+	static const uint64_t sizes[] = {1,
+					 7,
+					 8,
+					 9,
+					 63,
+					 64,
+					 65,
+					 1000,
+					 WIRE_BITMAP_PAGES_MAX - 1,
+					 WIRE_BITMAP_PAGES_MAX,
+					 WIRE_BITMAP_PAGES_MAX + 1,
+					 2 * WIRE_BITMAP_PAGES_MAX + 77};
+	static uint8_t head[WIRE_HEADER_BYTES + WIRE_BITMAP_HEAD_BYTES];
+	struct rng rng = {9};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct wire_bitmap b = {.committed = rng_next(&rng),
+					.epoch = rng_next(&rng),
+					.frames = rng_next(&rng),
+					.digest = rng_next(&rng),
+					.flags = (uint32_t)i % 4},
+				   got, first;
+		struct bitmap from, to;
+		unsigned frames = 0;
+
+		assert_int_equal(bitmap_init(&from, sizes[i]) | bitmap_init(&to, sizes[i]), 0);
+		for (uint64_t p = 0; p < sizes[i]; p++)
+			if (rng_next(&rng) & 1)
+				bitmap_set(&from, p);
+		for (; wire_bitmap_cut(&b, sizes[i]); b.first += b.count, frames++) {
+			uint8_t *bits = malloc(wire_bitmap_bytes(&b));
+			struct err e;
+
+			wire_encode_bitmap_head(&b, head);
+			wire_encode_bitmap_bits(&b, &from, bits);
+			assert_ok(wire_decode_bitmap_head(&got, head + WIRE_HEADER_BYTES,
+							  48 + wire_bitmap_bytes(&b), sizes[i], &e),
+				  &e);
+			assert_ok(wire_decode_bitmap_bits(&got, bits, &to, &e), &e);
+			assert_true(got.first == b.first && got.count == b.count);
+			if (!frames)
+				first = got;
+			assert_true(wire_bitmap_same_telling(&first, &got));
+			assert_true(wire_bitmap_same_telling(&b, &got));
+			free(bits);
+		}
+		assert_int_equal(frames, DIV_ROUND_UP(sizes[i], WIRE_BITMAP_PAGES_MAX));
+		assert_memory_equal(from.words, to.words, 8 * bitmap_nwords(&from));
+		bitmap_destroy(&from);
+		bitmap_destroy(&to);
+	}
+}
+
+static int decode_bitmap(uint64_t npages, uint64_t first, uint32_t count, uint32_t flags,
+			 uint32_t length)
+{
+	struct wire_bitmap b = {.first = first, .count = count, .flags = flags};
+	uint8_t head[WIRE_HEADER_BYTES + WIRE_BITMAP_HEAD_BYTES];
+	struct err e = {};
+	int r;
+
+	wire_encode_bitmap_head(&b, head);
+	r = wire_decode_bitmap_head(&b, head + WIRE_HEADER_BYTES, length, npages, &e);
+	assert_true(!r || (r == -EPROTO && e.msg[0]));
+	return r;
+}
+
+static void a_bitmap_tells_of_the_guests_pages_and_no_others(void **state)
+{
+	const uint64_t max = WIRE_BITMAP_PAGES_MAX;
+
+	(void)state;
+	assert_int_equal(decode_bitmap(20, 0, 20, 0, 51), 0);
+	assert_int_equal(decode_bitmap(20, 0, 19, 0, 51), -EPROTO);
+	assert_int_equal(decode_bitmap(20, 0, 21, 0, 51), -EPROTO);
+	assert_int_equal(decode_bitmap(20, 0, 0, 0, 48), -EPROTO);
+	assert_int_equal(decode_bitmap(20, 0, 20, 0, 50), -EPROTO);
+	assert_int_equal(decode_bitmap(20, 0, 20, 0, 52), -EPROTO);
+	assert_int_equal(decode_bitmap(20, 1, 19, 0, 51), -EPROTO);
+	assert_int_equal(decode_bitmap(20, max, 20, 0, 51), -EPROTO);
+	assert_int_equal(decode_bitmap(20, UINT64_MAX - max + 1, 20, 0, 51), -EPROTO);
+	assert_int_equal(decode_bitmap(20, 0, 20, 4, 51), -EPROTO);
+	assert_int_equal(decode_bitmap(max + 1, max, 1, 0, 49), 0);
+	assert_int_equal(decode_bitmap(max + 1, 0, max + 1, 0, 48 + 65537), -EPROTO);
+	assert_int_equal(decode_bitmap(max + 1, 0, 8, 0, 49), -EPROTO);
+}
+
+static void a_bit_behind_the_last_page_is_refused(void **state)
+{
+	struct wire_bitmap b = {};
+	uint64_t word;
+	struct bitmap to = {&word, 20};
+	struct err e;
+
+	(void)state;
+	wire_bitmap_cut(&b, 20);
+	assert_int_equal(wire_decode_bitmap_bits(&b, (uint8_t[]){0xff, 0xff, 0x0f}, &to, &e), 0);
+	assert_true(word == 0xfffff);
+	for (unsigned bit = 4; bit < 8; bit++) {
+		uint8_t bits[3] = {0, 0, (uint8_t)BIT(bit)};
+
+		assert_int_equal(wire_decode_bitmap_bits(&b, bits, &to, &e), -EPROTO);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +363,10 @@ int main(void)
 		cmocka_unit_test(a_page_that_the_guest_does_not_have_is_refused),
 		cmocka_unit_test(hashes_stay_within_the_guest),
 		cmocka_unit_test(hashes_fill_their_frame),
+		cmocka_unit_test(a_bitmap_has_the_documented_bytes),
+		cmocka_unit_test(a_bitmap_is_decoded_as_it_was_encoded),
+		cmocka_unit_test(a_bitmap_tells_of_the_guests_pages_and_no_others),
+		cmocka_unit_test(a_bit_behind_the_last_page_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
