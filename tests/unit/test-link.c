@@ -348,11 +348,11 @@ static void after_a_loss_silence_is_told_when_its_time_is_over(void **state)
 	struct pair *p = *state;
 	struct raw_peer r;
 
-	p->b.config.peer_timeout_ms = 300;
 	r = raw_dial(p);
 	raw_close(&r);
 	turn_until(p->loop, p->b.lost);
 	assert_int_equal(p->b.silent, 0);
+	p->b.config.peer_timeout_ms = 300;
 	link_await_silence(p->b.link);
 	turn_until(p->loop, p->b.silent);
 	assert_true(clock_now_us() - link_last_heard_us(p->b.link) >= 300 * USEC_PER_MSEC);
@@ -371,7 +371,7 @@ static void pass_silence(struct pair *p)
 	bool later = false;
 
 	assert_int_equal(loop_add_timer(p->loop, &timer, on_later, &later), 0);
-	loop_timer_arm(timer, 2 * p->b.config.peer_timeout_ms * USEC_PER_MSEC);
+	loop_timer_arm(timer, p->b.config.peer_timeout_ms * USEC_PER_MSEC + 100 * USEC_PER_MSEC);
 	turn_until(p->loop, later);
 	loop_src_free(&timer);
 }
@@ -381,16 +381,16 @@ static void a_peer_that_comes_back_in_time_is_not_silent(void **state)
 	struct pair *p = *state;
 	struct raw_peer r;
 
-	p->b.config.peer_timeout_ms = 1000;
 	r = raw_dial(p);
 	raw_close(&r);
 	turn_until(p->loop, p->b.lost);
+	p->b.config.peer_timeout_ms = 2000;
 	link_await_silence(p->b.link);
 	p->b.config.peer_timeout_ms = PATIENT_MS; /* of the new session */
 	come_up(p);
 	link_down(p->a.link); /* and nobody waits for silence this time */
 	turn_until(p->loop, p->b.lost == 2);
-	p->b.config.peer_timeout_ms = 1000;
+	p->b.config.peer_timeout_ms = 2000;
 	pass_silence(p);
 	assert_int_equal(p->b.silent, 0);
 }
