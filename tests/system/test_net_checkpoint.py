@@ -55,7 +55,7 @@ def wait_different_bytes(node, protocol):
 
 def test_answers_that_differ_are_mismatches_and_reach_the_client(make_pair):
     pair = make_pair(nics=1, guest=QUIET, mode="colo").start()
-    # Each alone first: the checkpoint for one of them lets the other's out before they are compared.
+    # Each alone first: the checkpoint for one lets the other's out before they are compared.
     for load in DIFFERING:
         with Loads(pair.client, pair.folder, [load]) as loads:
             loads.wait_progress(10)
