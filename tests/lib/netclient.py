@@ -12,7 +12,7 @@ from waiting import wait_for
 NETLOAD = BUILD / "guest" / "netload"
 NETD = BUILD / "guest" / "netd"
 # What is under way when a load ends has this long to come to its end: retransmissions back off.
-GRACE_MS = 20000
+GRACE_MS = 60000
 
 
 @dataclasses.dataclass

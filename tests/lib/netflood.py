@@ -97,7 +97,7 @@ class AskStatus:
     def _run(self):
         try:
             while not self._ends.wait(0.2):
-                self.node.ctl("status", timeout=10)
+                self.node.ctl("status")
                 self.answers += 1
         except Exception as error:  # pylint: disable=broad-except
             self.error = error

@@ -4,7 +4,7 @@
 import time
 
 # Generous: the bound only decides how long a failing test takes.
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 
 
 def wait_for(what, condition, timeout=TIMEOUT_S, interval=0.02):

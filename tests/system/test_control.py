@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from pair import COLO_CTL, CtlError
-from waiting import wait_for
+from waiting import TIMEOUT_S, wait_for
 
 LINE_LIMIT = 64 * 1024
 
@@ -25,7 +25,7 @@ def solo(make_pair):
 
 def connect(node):
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(20)
+    s.settimeout(TIMEOUT_S)
     s.connect(str(node.socket_path))
     return s
 
@@ -149,7 +149,7 @@ def test_a_human_can_read_status_and_watch(make_pair):
 
     def words(*command):
         done = subprocess.run([COLO_CTL, "--socket", pair.a.socket_path, *command],
-                              capture_output=True, text=True, timeout=60, check=False)
+                              capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

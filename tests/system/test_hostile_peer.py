@@ -12,12 +12,13 @@ import pytest
 
 from pair import PORT
 from tlsfiles import use_psk
+from waiting import TIMEOUT_S
 
 # Runs inside a namespace: connects, sends the bytes argv[3] argv[4] times, waits argv[5] seconds at
 # most for the daemon to hang up.
 CLIENT = """
 import socket, sys, zlib
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)
 s.settimeout(float(sys.argv[5]))
 print("connected", flush=True)
 try:
@@ -122,7 +123,7 @@ def client(address, data, repeat=1, patience=1):
 
 
 def attack(attacker, address, data, repeat=1):
-    done = attacker.run(client(address, data, repeat), timeout=60)
+    done = attacker.run(client(address, data, repeat), timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr
 
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from pair import COLOD, Guest
-from waiting import wait_for
+from waiting import TIMEOUT_S, wait_for
 
 GOOD = {
     "listen": "127.0.0.1:7700",
@@ -100,7 +100,7 @@ def colod(tmp_path):
         if text is not None:
             path.write_bytes(text)
         done = subprocess.run([COLOD, role, "--config", path], capture_output=True, text=True,
-                              timeout=30, check=False)
+                              timeout=TIMEOUT_S, check=False)
         return done.returncode, done.stderr
 
     return run

@@ -5,12 +5,13 @@ import contextlib
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
 from console import assert_consecutive, ticks_in
 from pair import CtlError, Guest
-from waiting import wait_for
+from waiting import TIMEOUT_S, wait_for
 
 LOAD = Guest(append="dirty=32,5 rate=1000")
 
@@ -121,31 +122,52 @@ def threads(node, name):
             if (task / "comm").read_text().strip() == name]
 
 
+# Reads a log until the guest is handed over, and takes the CPU from all other programs then.
+HOLD = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[2])})
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+with open(sys.argv[1]) as log:
+    log.seek(0, os.SEEK_END)
+    print("reads", flush=True)
+    text = ""
+    while "event=handed_over role=primary" not in text:
+        time.sleep(0.0002)
+        text += log.read()
+end = time.monotonic() + 0.3
+while time.monotonic() < end:
+    pass
+"""
+
+
 @contextlib.contextmanager
-def starved(node, thread):
-    """A thread of colod that shares its only CPU with another process, which gets nearly all of it."""
+def held_up_after_the_handover(node, thread, source):
+    """A thread of colod gets no time for a moment once source has handed the guest over.
+
+    Not before: a switch-over that makes no progress for 2 s is given up.
+    """
     tids = threads(node, thread)
     cpus = os.sched_getaffinity(node.proc.pid)
     assert tids, f"no thread {thread}"
     with contextlib.ExitStack() as stack:
-        hog = stack.enter_context(subprocess.Popen(["sh", "-c", "while :; do :; done"]))
-        stack.callback(hog.kill)
-        os.sched_setaffinity(hog.pid, {min(cpus)})
-        os.setpriority(os.PRIO_PROCESS, hog.pid, -20)
         for tid in tids:
             os.sched_setaffinity(tid, {min(cpus)})
-            os.sched_setscheduler(tid, os.SCHED_IDLE, os.sched_param(0))
             stack.callback(os.sched_setaffinity, tid, cpus)
-            stack.callback(os.sched_setscheduler, tid, os.SCHED_OTHER, os.sched_param(0))
+        hold = stack.enter_context(subprocess.Popen(
+            [sys.executable, "-c", HOLD, source.log_path, str(min(cpus))],
+            stdout=subprocess.PIPE))
+        stack.callback(hold.kill)
+        assert hold.stdout.readline(), "nobody holds the thread up"
         yield
+        assert hold.wait(TIMEOUT_S) == 0
 
 
 def test_a_switch_waits_for_a_host_that_is_slow_to_change_sides(make_pair):
     """The other one's first word as the new secondary comes before this one is ready to hear it."""
     pair = make_pair(guest=LOAD, peer_timeout_ms=20000).start()
     source = pair.a
-    for _ in range(3):
-        with starved(pair.other(source), "colod-apply"):
+    for _ in range(2):
+        with held_up_after_the_handover(pair.other(source), "colod-apply", source):
             switch(pair, source, source)
         source = pair.other(source)
         source.verify()

@@ -42,6 +42,7 @@ struct run {
 	struct config config;
 	char dir[32];
 	void (*on_ready)(struct run *t);
+	void (*on_dying)(struct run *t); /* or NULL */
 	bool was_ready, was_dying, has_failed, has_exited;
 	char how[ERR_MSG_MAX];
 	struct err reason;
@@ -88,6 +89,8 @@ static inline void on_dying(void *arg)
 
 	assert_false(t->has_exited || t->was_dying);
 	t->was_dying = true;
+	if (t->on_dying)
+		t->on_dying(t);
 }
 
 static inline int start_with(struct run *t, const char *args, const char *lines, const int *tap_fds)
