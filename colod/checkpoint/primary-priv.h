@@ -114,7 +114,7 @@ struct primary {
 	struct list waiting, serving; /* struct ckpt_waiter */
 	bool packets_filtered;        /* of a switch-over: no frame reaches the guest any more */
 	bool packets_closed;          /* output from here on belongs to the next epoch */
-	bool given;        /* HANDOVER is sent */
+	bool given;                   /* HANDOVER is sent */
 	bool packets_left; /* of a switch-over: this host is out of the guest's network */
 	bool suspended, prepared, captured, hashed, saved, resumed, sent, received, verified;
 	bool committed; /* RECEIVED is accounted for */

@@ -158,11 +158,6 @@ static void on_report(void *arg, struct rx_report *r)
 	secondary_step(s);
 }
 
-void secondary_link_lost(struct secondary *s)
-{
-	s->link_lost = true;
-}
-
 /*
  * From run state "shutdown" QEMU runs no guest again before a reset. The reset writes guest RAM, so
  * it has to be over before an epoch is applied.

@@ -32,9 +32,6 @@ int secondary_detach(struct secondary *s);
 /** secondary_message() - a message of the primary: NEW, HANDOVER, FAILED. */
 void secondary_message(struct secondary *s, const struct wire_msg *m);
 
-/** secondary_link_lost() - no more input will come; what is committed stays. */
-void secondary_link_lost(struct secondary *s);
-
 /**
  * secondary_suspend() - the link is lost, but may come back: nothing is received any more, what is
  * committed is loaded to its end, what was received in part is kept. A session that has not begun to
