@@ -23,7 +23,7 @@ struct uplinks {
 		int index;
 		bool carrier;
 	} ifs[CONFIG_MAX_UPLINK]; /* in the order of the configuration */
-	bool changed;              /* one of them, as the events say */
+	bool changed;             /* one of them, as the events say */
 };
 
 static bool all_alive(const struct uplinks *u)

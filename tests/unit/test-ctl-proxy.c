@@ -97,8 +97,9 @@ static void the_live_view_has_the_proxys_figures(void **state)
 	watch_line(out, a, b, 500000);
 	watch_screen(out, a, b, 500000);
 	fclose(out);
-	assert_non_null(strstr(text, " peer_state=- peer_heard_ms=- output=colo held=3 matched/s=100.0 "
-				     "mismatched=2 hold_p50_us=120\n"));
+	assert_non_null(strstr(text,
+			       " peer_state=- peer_heard_ms=- output=colo held=3 matched/s=100.0 "
+			       "mismatched=2 hold_p50_us=120\n"));
 	assert_non_null(strstr(text, "output       colo, 3 packets held\n"
 				     "matched      100.0/s, 2 mismatches\n"
 				     "hold         p50 120 us, p99 900 us\n"));
