@@ -2,6 +2,8 @@
 /* Checks across the configuration keys of the link's encryption. */
 #include "colod/core/config-tls.h"
 
+#include "base/cleanup.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,10 +71,10 @@ int config_tls_finish(struct config *c, struct err *e)
 
 void config_tls_destroy(struct config *c)
 {
-	free(c->tls_psk_file);
-	free(c->tls_psk_identity);
-	free(c->tls_ca);
-	free(c->tls_cert);
-	free(c->tls_key);
-	free(c->tls_peer_name);
+	free(steal_ptr(&c->tls_psk_file));
+	free(steal_ptr(&c->tls_psk_identity));
+	free(steal_ptr(&c->tls_ca));
+	free(steal_ptr(&c->tls_cert));
+	free(steal_ptr(&c->tls_key));
+	free(steal_ptr(&c->tls_peer_name));
 }

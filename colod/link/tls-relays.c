@@ -26,9 +26,9 @@ static void relay_free(struct relay *r)
 	free(r);
 }
 
+/* Its thread is joined, and it is in no mailbox. */
 static void bury(struct relay *r)
 {
-	pthread_join(r->thread, NULL);
 	r->tls->relay_count--;
 	r->user_fd = -1; /* is the user's */
 	relay_free(r);
@@ -46,6 +46,7 @@ static void on_ended(void *arg, int fd, uint32_t revents)
 		return;
 	if (r->why.code)
 		t->note(t->arg, err_msg(&r->why));
+	pthread_join(r->thread, NULL);
 	bury(r);
 }
 
@@ -70,6 +71,10 @@ void tls_relays_free(struct tls *t)
 
 	if (t->stop_fd >= 0)
 		eventfd_write(t->stop_fd, 1);
+	list_for_each_safe (pos, tmp, &t->relays)
+		pthread_join(list_entry(pos, struct relay, link)->thread, NULL);
+	while (mailbox_take(&t->ended))
+		;
 	list_for_each_safe (pos, tmp, &t->relays)
 		bury(list_entry(pos, struct relay, link));
 	loop_src_free(&t->ended_src);

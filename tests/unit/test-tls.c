@@ -263,6 +263,30 @@ static void older_versions_and_weaker_exchanges_are_not_taken(void **state)
 	}
 }
 
+static void each_cipher_carries_bytes_both_ways(void **state)
+{
+	static const char *const ciphers[] = {"AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305"};
+	struct rig *r = *state;
+	struct subject a = GOOD_SUBJECT("a.example"), b = GOOD_SUBJECT("b.example");
+	char text[100];
+
+	use_certificates(r, &a, &b);
+	open_both(r);
+	for (size_t i = 0; i < ARRAY_SIZE(ciphers); i++) {
+		snprintf(text, sizeof(text), "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+%s",
+			 ciphers[i]);
+		replace_priority(&r->a, text);
+		shake(r->loop, &r->a, &r->b);
+		assert_string_equal(r->a.why, "");
+		for (int n = 0; n < 10; n++) {
+			assert_carries(r->loop, r->a.fd, r->b.fd, "to the listener");
+			assert_carries(r->loop, r->b.fd, r->a.fd, "to the caller");
+		}
+		party_hang_up(&r->a);
+		party_hang_up(&r->b);
+	}
+}
+
 static void a_plain_caller_is_told_from_a_tls_caller(void **state)
 {
 	struct rig *r = *state;
@@ -374,7 +398,8 @@ static void a_replayed_handshake_gets_nowhere(void **state)
 
 static void many_connections_leave_nothing(void **state)
 {
-	int rounds = getenv("COLOD_TEST_FULL") ? 10000 : 1000;
+	const char *count = getenv("COLOD_TEST_CONNECTIONS");
+	int rounds = atoi(count ? count : "1000");
 	struct rig *r = *state;
 
 	use_psk(&r->a.config, "vm", KEY_A);
@@ -526,6 +551,7 @@ int main(void)
 		test(a_caller_without_a_certificate_is_refused),
 		test(one_with_a_key_and_one_with_a_certificate_do_not_meet),
 		test(older_versions_and_weaker_exchanges_are_not_taken),
+		test(each_cipher_carries_bytes_both_ways),
 		test(a_plain_caller_is_told_from_a_tls_caller),
 		test(a_plain_listener_is_told_from_a_tls_listener),
 		test(without_tls_the_connection_itself_is_handed_on),

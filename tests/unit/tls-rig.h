@@ -5,10 +5,11 @@
 
 #include "tests/unit/link-rig.h"
 
+#include "colod/core/config-tls.h"
 #include "colod/link/tls-priv.h"
 
 #include <gnutls/x509.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -201,6 +202,7 @@ struct party {
 	struct config config;
 	struct tls *tls;
 	struct tls_shake *shake;
+	int net; /* the connection beneath; a relay keeps it open */
 	int fd, done, notes;
 	struct tls_peer who;
 	char why[ERR_MSG_MAX], note[ERR_MSG_MAX];
@@ -265,6 +267,7 @@ static inline void tcp_pair(int fds[2])
 
 static inline void party_begin(struct party *p, int fd, enum tls_side side)
 {
+	p->net = fd;
 	p->done = 0;
 	p->why[0] = 0;
 	tls_begin(&p->shake, p->tls, fd, side, party_done, p);
@@ -287,6 +290,28 @@ static inline void party_hang_up(struct party *p)
 }
 
 /* ---- streams ---- */
+
+/* Bytes of a connection that TCP has taken from its user, and that it has for its user. */
+static inline struct tcp_info tcp_state(int fd)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info;
+}
+
+static inline uint64_t tcp_taken(int fd)
+{
+	struct tcp_info info = tcp_state(fd);
+
+	return info.tcpi_bytes_sent + info.tcpi_notsent_bytes;
+}
+
+static inline uint64_t tcp_received(int fd)
+{
+	return tcp_state(fd).tcpi_bytes_received;
+}
 
 static inline void assert_carries(struct loop *l, int from, int to, const char *text)
 {
