@@ -22,7 +22,7 @@ struct fuzz {
 	unsigned epoch_of[MAX_IDS]; /* number of closes when it came */
 	unsigned ids, waiting, closes, asked;
 	uint64_t now, epoch;
-	bool pending, in_commit, commits_by_rule;
+	bool pending, in_commit, commits_by_rule, deaf;
 	enum compare_mode mode;
 	const uint8_t *at, *end;
 };
@@ -62,9 +62,8 @@ static void on_checkpoint(void *arg, enum mismatch_reason reason)
 
 static bool on_note(void *arg, const struct flow_note *n)
 {
-	(void)arg;
 	assert(n->kind == FLOW_OFFSET || n->kind == FLOW_RELEASED);
-	return true;
+	return !((struct fuzz *)arg)->deaf;
 }
 
 static uint8_t next(struct fuzz *f)
@@ -203,6 +202,16 @@ static void end_protection(struct fuzz *f, uint8_t how)
 	assert(!f->waiting);
 }
 
+static void suspend(struct fuzz *f)
+{
+	if (f->mode != COMPARE_PASS) {
+		f->mode = COMPARE_HOLD;
+		f->asked = 0;
+	}
+	compare_suspend(f->c);
+	assert(compare_awaited(f->c) == (f->pending ? f->epoch : 0));
+}
+
 static void step(struct fuzz *f)
 {
 	uint8_t op = next(f);
@@ -224,6 +233,10 @@ static void step(struct fuzz *f)
 			compare_unseen(f->c);
 		else if (op / 16 == 6)
 			wait_out(f);
+		else if (op / 16 == 7)
+			suspend(f);
+		else if (op / 16 == 8)
+			f->deaf = !f->deaf;
 		break;
 	case 3:
 		feed(f, 2);
