@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The guest's place in the network: taps in and out of bridges, rules, mirrors, announcements. */
 #include "base/cleanup.h"
+#include "proxy/flowfile.h"
 #include "proxy/proxy-priv.h"
 
 #include <errno.h>
@@ -129,14 +130,30 @@ static int install_rules(struct proxy *p, struct err *e)
 		nics[i].queue = nfqueue_num(p->ports[i].out);
 		nics[i].inbound_queue = nfqueue_num(p->ports[i].in);
 	}
-	if (p->config.found == PROXY_FOUND_HELD)
+	if (p->config.found == PROXY_FOUND_HELD || proxy_rewrites(p))
 		r = rules_take_over(&p->rules, (enum rules_kind)kind, p->config.name, nics,
-				    p->config.nic_count, RULES_QUEUE, e);
+				    p->config.nic_count, proxy_rewrites(p), e);
 	else
 		r = rules_install(&p->rules, (enum rules_kind)kind, p->config.name, nics,
 				  p->config.nic_count, e);
 	p->rules_installed = !r;
 	return r;
+}
+
+/* Connections whose numbers the guest does not know would break without us. */
+static void find_flows(struct proxy *p)
+{
+	struct rewrites *w = replica_net_rewrites(p->replica);
+	bool heard = p->config.found == PROXY_FOUND_PASSING || p->config.found == PROXY_FOUND_HELD;
+	struct err e;
+
+	if (!p->config.flows_path)
+		return;
+	if (!heard)
+		unlink(p->config.flows_path);
+	else if (flowfile_load(p->config.flows_path, w, p->config.nic_count, clock_now_us(), &e))
+		proxy_tell(p, TALE_NOTE, 0, err_msg(&e));
+	p->flows_saved = w->changes;
 }
 
 /* Of connections that are there nothing is known; before the first packet is read. */
@@ -153,6 +170,7 @@ int ports_open(struct proxy *p, struct err *e)
 {
 	int r = netlink_open(&p->netlink, e);
 
+	find_flows(p);
 	go_on_holding(p);
 	if (!r)
 		r = worker_start(&p->closer, p->loop, "colod-closer", e);
@@ -180,8 +198,11 @@ void ports_close(struct proxy *p)
 
 	guard_close(p);
 	ports_filter(p, false);
-	if (p->rules_installed)
+	if (p->rules_installed) {
 		rules_remove(&p->rules, &e);
+		if (p->config.flows_path)
+			unlink(p->config.flows_path);
+	}
 	for (unsigned i = 0; i < p->config.nic_count; i++)
 		close_port(&p->ports[i]);
 	if (p->closer)

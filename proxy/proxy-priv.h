@@ -135,6 +135,7 @@ struct proxy {
 	struct netlink netlink;
 	struct rules rules;
 	bool rules_installed, rules_missing;
+	uint64_t flows_saved, flows_saved_at_us; /* rewrites' changes that are in the file */
 	int rules_watch_fd;
 	struct loop_src *rules_watch, *rules_timer;
 	uint64_t rules_restored_us;

@@ -3,6 +3,7 @@
 #include "proxy/proxy.h"
 
 #include "base/cleanup.h"
+#include "proxy/flowfile.h"
 #include "proxy/proxy-priv.h"
 
 #include <assert.h>
@@ -18,6 +19,9 @@
 #define OUTBOX_BYTES    (16 * MIB)
 #define OUTBOX_FRAMES   8192
 #define REWRITTEN_BYTES (16 * MIB)
+
+/* In a take-over many connections come to their offsets within milliseconds. */
+#define FLOWS_GAP_US (20 * USEC_PER_MSEC)
 
 #define HOUSEKEEPING_US (5 * USEC_PER_SEC)
 
@@ -140,6 +144,24 @@ static void check_refused(struct proxy *p)
 	c->refused_told = c->refused;
 }
 
+/* A replica's are its primary's, and come anew with each checkpoint. Returns when to come again. */
+static uint64_t save_flows(struct proxy *p, uint64_t now)
+{
+	const struct rewrites *w = replica_net_rewrites(p->replica);
+	uint64_t due = p->flows_saved_at_us + FLOWS_GAP_US;
+
+	if (w->changes == p->flows_saved || !p->config.flows_path ||
+	    (p->side != SIDE_PASS && p->side != SIDE_PRIMARY))
+		return UINT64_MAX;
+	if (p->flows_saved_at_us && now < due)
+		return due;
+	p->flows_saved = w->changes;
+	p->flows_saved_at_us = now;
+	if (flowfile_save(p->config.flows_path, w))
+		proxy_tell(p, TALE_NOTE, 0, "the file of rewritten connections cannot be written");
+	return UINT64_MAX;
+}
+
 void proxy_settle(struct proxy *p)
 {
 	uint64_t now = clock_now_us(), next;
@@ -151,6 +173,7 @@ void proxy_settle(struct proxy *p)
 		next = MIN(next, now + VERDICTS_AGAIN_US);
 	check_refused(p);
 	chan_io_settle(p);
+	next = MIN(next, save_flows(p, now));
 	if (next == UINT64_MAX || (next >= p->tick_at_us && p->tick_at_us > now))
 		return;
 	p->tick_at_us = next;

@@ -29,8 +29,10 @@ enum proxy_found {
 /**
  * struct proxy_config - copied by proxy_new()
  * @found_epoch: with PROXY_FOUND_HELD: a checkpoint that was committed
+ * @flows_path:  file of the connections that this host rewrites, for the proxy after us; NULL: none
  */
 struct proxy_config {
+	const char *flows_path;
 	enum proxy_found found;
 	uint64_t found_epoch;
 	const char *name; /* of the guest; names the rules */

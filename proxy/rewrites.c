@@ -23,9 +23,15 @@ static struct connection *connection_of(struct list *age)
 	return list_entry(age, struct connection, node.age);
 }
 
+static void forget(struct rewrites *w, struct flow_node *n)
+{
+	w->changes++;
+	flow_remove(&w->flows, n);
+}
+
 int rewrites_init(struct rewrites *w, uint32_t capacity, uint64_t seed)
 {
-	w->gone = 0;
+	w->gone = w->changes = 0;
 	return flow_table_init(&w->flows, capacity, sizeof(struct connection), seed);
 }
 
@@ -39,7 +45,7 @@ void rewrites_clear(struct rewrites *w)
 	struct flow_node *n;
 
 	while ((n = flow_oldest(&w->flows)))
-		flow_remove(&w->flows, n);
+		forget(w, n);
 }
 
 /* There, or new; in a full table the one unused for longest makes room. */
@@ -54,7 +60,7 @@ static struct connection *get(struct rewrites *w, const struct flow_key *k, uint
 		if (!c)
 			return NULL;
 		w->gone += !tcp_end_is_over(c->ends);
-		flow_remove(&w->flows, &c->node);
+		forget(w, &c->node);
 	}
 	return flow_add(&w->flows, k, now_us);
 }
@@ -66,6 +72,7 @@ void rewrites_inherit(struct rewrites *w, const struct flow_key *k, const struct
 
 	if (!c)
 		return;
+	w->changes++;
 	c->rewrite = *r;
 	c->ends = ends;
 	c->epoch = epoch;
@@ -80,7 +87,7 @@ void rewrites_keep_since(struct rewrites *w, uint64_t epoch)
 		struct connection *c = connection_of(at);
 
 		if (c->epoch < epoch || c->epoch == UINT64_MAX)
-			flow_remove(&w->flows, &c->node);
+			forget(w, &c->node);
 	}
 }
 
@@ -98,6 +105,7 @@ void rewrites_carry_on(struct rewrites *w, const struct flow_key *k, const struc
 		c->ts_floor = *released_ts + c->rewrite.ts_offset;
 		c->has_floor = true;
 	}
+	w->changes++;
 	c->rewrite.seq_offset += own->seq_offset;
 	c->rewrite.ts_offset += own->ts_offset;
 	c->epoch = UINT64_MAX;
@@ -110,6 +118,7 @@ static struct connection *lookup(struct rewrites *w, uint8_t nic, const struct p
 {
 	struct connection *c;
 	struct flow_key k;
+	uint8_t ends;
 
 	if (!w->flows.used || p->kind != PKT_TCP)
 		return NULL;
@@ -121,23 +130,27 @@ static struct connection *lookup(struct rewrites *w, uint8_t nic, const struct p
 	if (!c)
 		return NULL;
 	if (tcp_end_is_over(c->ends) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		flow_remove(&w->flows, &c->node);
+		forget(w, &c->node);
 		return NULL;
 	}
+	ends = c->ends;
 	tcp_end_saw(&c->ends, p, out);
+	w->changes += c->ends != ends;
 	return c;
 }
 
 /* The peer's clock of this guest must not run backwards. */
-static void hold_floor(struct connection *c, const struct pkt *p)
+static void hold_floor(struct rewrites *w, struct connection *c, const struct pkt *p)
 {
 	int32_t behind = (int32_t)(c->ts_floor - (p->tsval + c->rewrite.ts_offset));
 
 	if (!c->has_floor || !p->ts_off)
 		return;
 	c->has_floor = false;
-	if (behind > 0)
-		c->rewrite.ts_offset += (uint32_t)behind;
+	if (behind <= 0)
+		return;
+	c->rewrite.ts_offset += (uint32_t)behind;
+	w->changes++;
 }
 
 /* An error says nothing of a connection's end; anybody can have sent it. */
@@ -169,7 +182,7 @@ bool rewrites_out(struct rewrites *w, uint8_t nic, uint8_t *data, const struct p
 		return rewrite_error(w, nic, data, p, partial, true);
 	if (!c)
 		return false;
-	hold_floor(c, p);
+	hold_floor(w, c, p);
 	return rewrite_out(&c->rewrite, data, p, partial);
 }
 
@@ -211,7 +224,7 @@ void rewrites_tick(struct rewrites *w, uint64_t now_us)
 		struct connection *c = connection_of(at);
 
 		if (is_over(c, now_us))
-			flow_remove(&w->flows, &c->node);
+			forget(w, &c->node);
 	}
 }
 

@@ -19,13 +19,14 @@
  * struct rewrites - table of connections and what is added to the guest's numbers to get those that
  * the peer has seen
  * @gone: open connections that had to make room for others; they break
+ * @changes: counts changes of what rewrites_each() tells
  *
  * An entry ends with its connection: a minute after a RST, or FINs of both sides, or at a SYN that
  * follows one of these; a RST that the guest did not believe (it goes on sending) ends nothing.
  */
 struct rewrites {
 	struct flow_table flows;
-	uint64_t gone;
+	uint64_t gone, changes;
 };
 
 /** rewrites_init() - 0 or -ENOMEM. Not to be moved afterwards. */

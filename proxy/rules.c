@@ -131,15 +131,16 @@ int rules_install(struct rules *r, enum rules_kind kind, const char *name,
 }
 
 int rules_take_over(struct rules *r, enum rules_kind kind, const char *name,
-		    const struct rules_nic *nics, unsigned int n, enum rules_mode mode,
-		    struct err *e)
+		    const struct rules_nic *nics, unsigned int n, bool inbound, struct err *e)
 {
 	int ret = fill(r, kind, name, nics, n, e);
 
 	if (ret)
 		return ret;
-	for (unsigned int i = 0; i < n; i++)
-		r->mode[i] = mode;
+	for (unsigned int i = 0; i < n; i++) {
+		r->mode[i] = RULES_QUEUE;
+		r->inbound[i] = inbound;
+	}
 	ret = maker(kind)->install(r, e);
 	if (!ret) /* he may have used the other tool */
 		ret = maker(kind == RULES_NFT ? RULES_IPTABLES : RULES_NFT)->sweep(r->label, e);

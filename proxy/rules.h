@@ -97,12 +97,11 @@ int rules_install(struct rules *r, enum rules_kind kind, const char *name,
 
 /**
  * rules_take_over() - as rules_install(), but without a moment in which less is held or blocked than by
- * what a dead owner of the same @name left: his rules become these, all @nics in mode @mode. On error
- * his, or some of these, are still there.
+ * what a dead owner of the same @name left: his rules become these, all @nics in RULES_QUEUE, and
+ * rules_inbound() if @inbound. On error his, or some of these, are still there.
  */
 int rules_take_over(struct rules *r, enum rules_kind kind, const char *name,
-		    const struct rules_nic *nics, unsigned int n, enum rules_mode mode,
-		    struct err *e);
+		    const struct rules_nic *nics, unsigned int n, bool inbound, struct err *e);
 
 /**
  * rules_set() - change what happens to packets of NIC @nic, or of all with @nic RULES_ALL_NICS.

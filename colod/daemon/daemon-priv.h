@@ -72,7 +72,7 @@ struct daemon {
 	/* What the next colod needs to know; of a guest that this one has @found, until it goes on with
 	 * it, what the one before has left. */
 	const struct daemon_program *program;
-	char *state_path;
+	char *state_path, *flows_path;
 	struct statefile noted; /* as in the file; qemu_pid 0: there is none */
 	uint64_t noted_state_at_us;
 	bool found;

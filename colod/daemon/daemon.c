@@ -283,6 +283,7 @@ static void tear_down(struct daemon *d)
 	loop_src_free(&d->upgrade_timer);
 	close_fd(&d->found_pidfd);
 	free(d->state_path);
+	free(d->flows_path);
 	for (int i = 0; i < DAEMON_SIGNALS; i++)
 		loop_src_free(&d->signals[i]);
 	loop_free(d->loop);

@@ -100,6 +100,7 @@ int daemon_packets_init(struct daemon *d, struct err *e)
 	struct proxy_config pc = {.name = c->name,
 				  .found = daemon_packets_found(d),
 				  .found_epoch = d->noted.epoch,
+				  .flows_path = d->flows_path,
 				  .netfilter = (int)c->netfilter,
 				  .announce_count = c->announce_count,
 				  .limits = {.max_held_packets = c->max_held_packets,

@@ -19,7 +19,9 @@ int daemon_standing_init(struct daemon *d, struct err *e)
 {
 	if (asprintf(&d->state_path, "%s/%s.state", d->config->runtime_dir, d->config->name) < 0)
 		d->state_path = NULL;
-	return d->state_path ? 0 : err_errno(e, ENOMEM, "state file");
+	if (asprintf(&d->flows_path, "%s/%s.flows", d->config->runtime_dir, d->config->name) < 0)
+		d->flows_path = NULL;
+	return d->state_path && d->flows_path ? 0 : err_errno(e, ENOMEM, "state file");
 }
 
 /* By another name first: who looks finds the old one or the new one, whole. */

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from netblows import REPEATED
+from netblows import REPEATED, kill_host, take_over
 from netclient import Loads
-from netloads import ANY, LIGHT, QUIET
+from netloads import ANY, LIGHT, QUIET, STREAMS
 from pair import CtlError, Guest
 from processes import alive, kill
 from servicemanager import ServiceManager
@@ -190,6 +190,22 @@ def test_a_guest_that_is_alone_is_heard_while_colod_is_away(make_pair):
         pair.a.wait_state("solo")
         loads.wait_progress(10)
         loads.assert_intact(0, 0)
+
+
+def test_connections_that_are_rewritten_since_a_take_over_go_on(make_pair):
+    """They began in the epoch in which the host died: their clients know other numbers."""
+    pair = make_pair(guest=QUIET, nics=1, mode="colo", colo_period_ms=60000).start()
+    with Loads(pair.client, pair.folder, STREAMS) as loads:
+        loads.wait_progress(10)
+        kill_host(pair, pair.a)
+        take_over(pair, pair.a)
+        loads.wait_progress(10)
+        assert pair.b.status()["proxy"]["rewritten_flows"] > 0
+        kill_and_start(pair, pair.b)
+        assert pair.b.wait_state("solo")["proxy"]["rewritten_flows"] > 0
+        loads.wait_progress(10)
+        loads.assert_intact()
+    pair.b.console.audit()
 
 
 def test_what_the_service_manager_keeps_is_used_again(make_pair):

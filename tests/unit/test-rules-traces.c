@@ -71,8 +71,7 @@ static void what_a_killed_owner_held_is_taken_over_without_a_gap(void **state)
 	while (talker == 0)
 		rig_send(w->rig.guest, (struct sent){1, UDP4});
 	for (int i = 0; i < 5; i++)
-		assert_ok(rules_take_over(&w->rules, w->kind, "test", &w->nic, 1, RULES_QUEUE, &e),
-			  &e);
+		assert_ok(rules_take_over(&w->rules, w->kind, "test", &w->nic, 1, false, &e), &e);
 	kill(talker, SIGKILL);
 	assert_int_equal(waitpid(talker, NULL, 0), talker);
 	rig_expect_silence(&w->rig);
