@@ -220,7 +220,7 @@ static void set_up(struct secondary *s)
 
 	s->phase = SECONDARY_OPEN;
 	s->replica.direct = s->full;
-	if (s->go_live) {
+	if (s->go_live || s->link_lost) {
 		secondary_step(s);
 		return;
 	}

@@ -19,8 +19,11 @@ void secondary_suspend(struct secondary *s)
 {
 	const struct rx *rx = &s->rx;
 
+	/* It has nothing yet, but for the checkpoint that a switch-over left it at. */
+	if (s->phase == SECONDARY_SETUP && s->full)
+		secondary_stop(s);
 	if (s->phase == SECONDARY_SETUP)
-		secondary_stop(s); /* it has nothing yet */
+		s->link_lost = true;
 	if (!is_receiving(s))
 		return;
 	s->link_lost = true;
