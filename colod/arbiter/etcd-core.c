@@ -242,8 +242,6 @@ static void decide_win(struct etcd_core *c, uint64_t now)
 		etcd_judge(c, &c->view, c->told == ETCD_TOLD_HOLD, c->why, sizeof(c->why));
 	char owner[ETCD_VALUE_MAX], why[sizeof(c->why)];
 
-	if (verdict == ETCD_KEEP && is_haunted(c))
-		verdict = ETCD_TAKE;
 	memcpy(why, c->why, sizeof(why));
 	switch (verdict) {
 	case ETCD_KEEP:

@@ -279,8 +279,11 @@ static void a_lease_that_is_gone_is_held_at_once_and_won_back(void **state)
 	r.lease_gone = true;
 	r.now = etcd_core_due(&r.core);
 	etcd_core_tick(&r.core, r.now);
-	serve(&r);
+	etcd_core_reply(&r.core, r.now, ETCD_LANE_RENEW,
+			&(struct etcd_reply){.outcome = ETCD_GONE});
+	hear(&r);
 	assert_int_equal(r.hold, 1);
+	serve(&r);
 	assert_int_equal(r.won, 2);
 	assert_int_equal(r.requests[ETCD_GRANT], 2);
 }
@@ -384,6 +387,28 @@ static void sharing_and_resigning_end_the_lease_and_hold_nothing(void **state)
 	assert_int_equal(etcd_core_due(&r.core), 0);
 }
 
+/* The caller goes on in the session; the share that its claim had ended is not forgotten. */
+static void a_claim_that_replaced_a_share_and_is_dropped_shares_again(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 1);
+	win(&r);
+	r.dead = true;
+	etcd_core_share(&r.core, r.now, 8);
+	serve(&r);
+	etcd_core_claim(&r.core, r.now, &(struct arbiter_claim){.session = 8, .primary = true});
+	serve(&r);
+	etcd_core_drop(&r.core, r.now, false);
+	r.dead = false;
+	serve(&r);
+	pass(&r, 2 * USEC_PER_SEC);
+	assert_string_equal(r.keys.owner, "shared 0000000000000008");
+	assert_int_equal(r.won, 1);
+	assert_true(etcd_core_idle(&r.core));
+}
+
 static void who_has_won_wins_again_without_asking(void **state)
 {
 	unsigned before;
@@ -415,6 +440,7 @@ int main(void)
 		cmocka_unit_test(endpoints_are_tried_at_once_and_all_again_after_a_pause),
 		cmocka_unit_test(who_waits_for_another_lease_looks_again),
 		cmocka_unit_test(sharing_and_resigning_end_the_lease_and_hold_nothing),
+		cmocka_unit_test(a_claim_that_replaced_a_share_and_is_dropped_shares_again),
 		cmocka_unit_test(who_has_won_wins_again_without_asking),
 	};
 
