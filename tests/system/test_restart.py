@@ -194,7 +194,8 @@ def test_a_guest_that_is_alone_is_heard_while_colod_is_away(make_pair):
 
 def test_connections_that_are_rewritten_since_a_take_over_go_on(make_pair):
     """They began in the epoch in which the host died: their clients know other numbers."""
-    pair = make_pair(guest=QUIET, nics=1, mode="colo", colo_period_ms=60000).start()
+    pair = make_pair(guest=QUIET, nics=1, mode="colo", colo_period_ms=60000,
+                     compare_timeout_ms=10000).start()
     with Loads(pair.client, pair.folder, STREAMS) as loads:
         loads.wait_progress(10)
         kill_host(pair, pair.a)
