@@ -171,6 +171,29 @@ static void a_page_torn_over_an_earlier_one_is_sent_again(void **state)
 	end(r, &relay);
 }
 
+/* Whatever the primary believes (S2). */
+static void a_torn_page_that_does_not_come_again_is_refused(void **state)
+{
+	struct rig *r = *state;
+	struct tx_resumed res;
+	struct relay relay;
+	struct err e;
+
+	cut_epoch_2(r, &relay, RESUME_BYTES + 3 * FRAME_BYTES + FRAME_BYTES / 2);
+	round_or_cut(r, NO_BOUND);
+	await_cut(r, &relay);
+	resume_well(r, &relay, NO_CUT, 1, false, &res);
+	for (uint64_t p = 3 * WIRE_PAGES_MAX; p < 4 * WIRE_PAGES_MAX; p++) {
+		bitmap_clear(&r->tx.unsent, pagestore_find(&r->tx.outbox, p));
+		r->tx.unsent_slots--;
+	}
+	capture(r);
+	assert_ok(tx_finish(&r->tx, 0, 1, &e), &e);
+	assert_int_equal(receiver_await(&r->secondary), -EBADMSG);
+	assert_non_null(strstr(err_msg(&r->secondary.why), "64 pages are missing"));
+	end(r, &relay);
+}
+
 static void a_link_may_break_any_number_of_times_in_a_row(void **state)
 {
 	struct rig *r = *state;
@@ -847,6 +870,7 @@ int main(void)
 		test(what_arrived_whole_is_not_sent_again),
 		test(a_page_that_changed_after_it_arrived_is_sent_again),
 		test(a_page_torn_over_an_earlier_one_is_sent_again),
+		test(a_torn_page_that_does_not_come_again_is_refused),
 		test(a_link_may_break_any_number_of_times_in_a_row),
 		test(a_copy_goes_on_where_it_was_cut),
 		test(a_missing_page_that_is_written_comes_once),
