@@ -360,9 +360,9 @@ static void a_damaged_digest_makes_a_copy_begin_again(void **state)
 	memset(r->secondary.rep.cache, 0x55, PAGE_BYTES);
 	resume_well(r, &relay, NO_CUT, 0, true, &res);
 	assert_false(res.closed);
-	round_trip(r, 20 * PAGE_BYTES);
+	/* The copy from RAM takes this along; then it is again what it was in the outbox once. */
 	side_write(&r->primary, 5, 901);
-	round_trip(r, 20 * PAGE_BYTES);
+	round_trip(r, 40 * PAGE_BYTES);
 	side_write(&r->primary, 5, 900);
 	while (!tx_full_copy_done(&r->tx))
 		round_trip(r, NO_BOUND);
