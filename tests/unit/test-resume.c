@@ -2,6 +2,8 @@
 /* Both halves of the engine over links that break in every phase: the epoch goes on, no checkpoint is torn. */
 #include "tests/unit/pair-rig.h"
 
+#include <dirent.h>
+
 #define FRAME_BYTES (12 + 12 + WIRE_PAGES_MAX * (8 + PAGE_BYTES))
 
 static int setup(void **state)
@@ -574,8 +576,21 @@ static void walk(struct pair *w, uint64_t seed, unsigned cuts)
 	assert_int_equal(w->a.stats->failed_checkpoints, 0);
 }
 
+static unsigned open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
 static void any_cut_is_survived(void **state)
 {
+	unsigned fds = open_fds();
+
 	(void)state;
 	for (uint64_t seed = 1; seed <= 16; seed++) {
 		struct pair *w = malloc(sizeof(*w));
@@ -586,6 +601,7 @@ static void any_cut_is_survived(void **state)
 		pair_close(w);
 		free(w);
 	}
+	assert_int_equal(open_fds(), fds);
 }
 
 #define test(name)       cmocka_unit_test_setup_teardown(name, setup, teardown)
