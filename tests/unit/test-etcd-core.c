@@ -409,6 +409,72 @@ static void a_claim_that_replaced_a_share_and_is_dropped_shares_again(void **sta
 	assert_true(etcd_core_idle(&r.core));
 }
 
+/* A write of a claim whose end is not known: it may still come, and must find the keys changed. */
+static void claim_and_lose_sight_of_the_write(struct rig *r)
+{
+	rig_init(r, 1);
+	r->keys = view_of("shared 0000000000000007", NULL);
+	etcd_core_claim(&r->core, r->now, &(struct arbiter_claim){.session = 7});
+	while (r->core.step != ETCD_STEP_WRITE) {
+		struct etcd_request q = r->core.lane[ETCD_LANE_MOVE].request;
+		struct etcd_reply reply = answer(r, &q);
+
+		etcd_core_reply(&r->core, r->now, ETCD_LANE_MOVE, &reply);
+	}
+}
+
+static void drop_and_expect_a_write(struct rig *r)
+{
+	int64_t before = r->keys.owner_rev;
+
+	etcd_core_drop(&r->core, r->now, false);
+	serve(r);
+	assert_string_equal(r->keys.owner, "shared 0000000000000007");
+	assert_true(r->keys.owner_rev > before);
+	assert_true(etcd_core_idle(&r->core));
+}
+
+static void a_write_that_may_come_late_is_made_void(void **state)
+{
+	const struct etcd_reply failed = {.outcome = ETCD_FAILED};
+	struct rig r;
+
+	(void)state;
+	claim_and_lose_sight_of_the_write(&r);
+	drop_and_expect_a_write(&r);
+	claim_and_lose_sight_of_the_write(&r);
+	etcd_core_reply(&r.core, r.now, ETCD_LANE_MOVE, &failed);
+	drop_and_expect_a_write(&r);
+	claim_and_lose_sight_of_the_write(&r);
+	etcd_core_claim(&r.core, r.now, &(struct arbiter_claim){.session = 7});
+	drop_and_expect_a_write(&r);
+	claim_and_lose_sight_of_the_write(&r);
+	r.now += 11 * USEC_PER_SEC;
+	etcd_core_tick(&r.core, r.now);
+	drop_and_expect_a_write(&r);
+}
+
+static void what_another_host_is_live_with_is_not_touched(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 1);
+	win(&r);
+	r.dead = true;
+	etcd_core_share(&r.core, r.now, 8);
+	serve(&r);
+	r.keys = view_of("host b", "b");
+	r.dead = false;
+	pass(&r, 10 * USEC_PER_SEC);
+	assert_string_equal(r.keys.owner, "host b");
+	r.keys = view_of("host a", "b"); /* by whatever hand */
+	etcd_core_resign(&r.core, r.now);
+	serve(&r);
+	assert_string_equal(r.keys.owner, "host a");
+	assert_true(etcd_core_idle(&r.core));
+}
+
 static void who_has_won_wins_again_without_asking(void **state)
 {
 	unsigned before;
@@ -441,6 +507,8 @@ int main(void)
 		cmocka_unit_test(who_waits_for_another_lease_looks_again),
 		cmocka_unit_test(sharing_and_resigning_end_the_lease_and_hold_nothing),
 		cmocka_unit_test(a_claim_that_replaced_a_share_and_is_dropped_shares_again),
+		cmocka_unit_test(a_write_that_may_come_late_is_made_void),
+		cmocka_unit_test(what_another_host_is_live_with_is_not_touched),
 		cmocka_unit_test(who_has_won_wins_again_without_asking),
 	};
 
