@@ -54,6 +54,25 @@ static void put_peer(FILE *out, struct json_object *o)
 	fputc('\n', out);
 }
 
+/* Who is waited for, and why it is not decided. */
+static void put_paused(FILE *out, struct json_object *o)
+{
+	uint64_t ms;
+
+	if (!has(o, "paused"))
+		return;
+	fprintf(out, LABEL "%s", "paused",
+		field_bool(o, "paused.by_order") ? "by order, until colo-ctl recover"
+						 : "link lost");
+	if (field_u64(o, "paused.for_ms", &ms))
+		fprintf(out, ", for %s", fmt_us(ms * 1000).s);
+	if (field_bool(o, "paused.output_held"))
+		fprintf(out, ", output is held");
+	fputc('\n', out);
+	if (has(o, "paused.arbiter"))
+		fprintf(out, LABEL "%s\n", "arbiter", field_str(o, "paused.arbiter").s);
+}
+
 static void put_uplink(FILE *out, struct json_object *o)
 {
 	struct json_object *list = field(o, "uplink.interfaces");
@@ -217,6 +236,7 @@ void format_status(FILE *out, struct json_object *answer)
 	put_state(out, answer);
 	put_sync(out, answer);
 	put_peer(out, answer);
+	put_paused(out, answer);
 	put_uplink(out, answer);
 	put_mode(out, answer);
 	put_checkpoints(out, answer);

@@ -106,6 +106,9 @@ def run(pair):
 class SplitView(View):
     """The same view with one client."""
 
+    def __init__(self, pair, loads):
+        self.pair, self.loads = pair, loads
+
     def row(self):
         asked = self.loads.all[0].latest()
         states = [(node.status_or_none() or {}) for node in (self.pair.a, self.pair.b)]

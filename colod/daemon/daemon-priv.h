@@ -53,6 +53,8 @@ struct daemon {
 	/* A session whose link is broken. */
 	uint64_t session;      /* of replication: the link's that began it; 0: none to go on with */
 	uint64_t paused_at_us; /* 0: not paused */
+	uint64_t up_at_us;     /* when the link came up last */
+	unsigned quick_losses; /* in a row */
 	bool by_order;         /* paused by an operator: no dialing, no asking */
 	struct loop_src *recover_timer;
 

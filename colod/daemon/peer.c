@@ -184,6 +184,7 @@ static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd, int pac
 	d->start_packet_fd = packet_fd;
 	d->start_epoch = peer->epoch;
 	d->start_session = peer->session;
+	d->up_at_us = clock_now_us();
 	log_info("link", "connected to %s", link_peer_address(d->link));
 	daemon_uplinks_link_up(d);
 	daemon_event(d, resumes ? FSM_EV_PEER_RESUMES : FSM_EV_PEER_UP, NULL);

@@ -184,12 +184,24 @@ static void begin_pause(struct daemon *d, const char *reason)
 	arm_recover(d);
 }
 
+/* Links that end as soon as they are up, one after the other, lead nowhere: not at full speed. */
+#define QUICK_LOSS_US    (1 * USEC_PER_SEC)
+#define QUICK_LOSSES_MAX 5
+
+static bool spins(struct daemon *d)
+{
+	bool quick = d->up_at_us && clock_now_us() - d->up_at_us < QUICK_LOSS_US;
+
+	d->quick_losses = quick ? d->quick_losses + 1 : 0;
+	return d->quick_losses > QUICK_LOSSES_MAX;
+}
+
 /* At once, before a replica takes us for dead. Without one, what fails every time must not spin. */
-static void look_for_peer(struct daemon *d, bool failed)
+static void look_for_peer(struct daemon *d, bool later)
 {
 	if (d->role != ROLE_PRIMARY || d->by_order || d->ending)
 		return;
-	if (failed && !primary_peer_may_hold(d->primary))
+	if (later)
 		link_dial_later(d->link);
 	else
 		link_dial(d->link);
@@ -199,7 +211,7 @@ void daemon_session_pause(struct daemon *d, const char *reason)
 {
 	suspend(d);
 	begin_pause(d, reason);
-	look_for_peer(d, d->state == FSM_ACTIVE || d->state == FSM_ACTIVE_PAUSED);
+	look_for_peer(d, spins(d));
 	daemon_redeliver_term(d);
 }
 
@@ -232,7 +244,7 @@ void daemon_session_pause_void(struct daemon *d, const char *reason)
 {
 	end_session(d);
 	begin_pause(d, reason);
-	look_for_peer(d, true);
+	look_for_peer(d, spins(d) || !primary_peer_may_hold(d->primary));
 	daemon_redeliver_term(d);
 }
 
