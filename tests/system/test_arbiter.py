@@ -4,6 +4,7 @@
 import os
 import pathlib
 import queue
+import signal
 import subprocess
 import threading
 import time
@@ -100,6 +101,11 @@ class ArbiterHost:
         self.process.wait()
         self.answers.append((time.monotonic_ns() // 1000, "killed", ""))
 
+    def stop(self):
+        """Ends in order, with nothing more to say."""
+        self.process.stdin.close()
+        assert self.process.wait(timeout=TIMEOUT_S) in (0, -signal.SIGKILL)
+
     def cut(self):
         self.namespace.ip("link", "set", "etcd0", "down")
         self._etcd_namespace.ip("link", "set", self._device, "down")
@@ -149,8 +155,12 @@ class Rig:
         return self._names[-1]
 
     def close(self):
-        for name in self._names:
-            remove_namespace(name)
+        try:
+            for host in self.hosts:
+                host.stop()
+        finally:
+            for name in self._names:
+                remove_namespace(name)
 
     def check_one_live(self):
         end = time.monotonic_ns() // 1000
