@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A guest that an earlier colod left running: found, taken over, and gone on with as what it was. */
+/* A guest that an earlier colod left running: found, taken over, gone on with as what it was. */
 #include "colod/daemon/daemon-priv.h"
 
 #include "base/cleanup.h"
@@ -14,8 +14,8 @@
 /* ---- finding ---- */
 
 /*
- * Nobody knows how it ended. If the other host could have gone on from a checkpoint, a guest that is
- * started here may be the second one, and a restart by itself is no operator's word (S3).
+ * Nobody knows how it ended. If the other host could have gone on from a checkpoint, a guest that
+ * is started here may be the second one, and a restart by itself is no operator's word (S3).
  */
 static int check_gone(struct daemon *d, const struct statefile *s, struct err *e)
 {
@@ -259,8 +259,8 @@ void daemon_go_on(struct daemon *d)
 #define UPGRADE_TRIES    250
 
 /*
- * The process goes on as another program, which finds the guest as after a crash: with one way there
- * is one to get right. Better not while the guest stands still for a checkpoint.
+ * The process goes on as another program, which finds the guest as after a crash: with one way
+ * there is one to get right. Better not while the guest stands still for a checkpoint.
  */
 static void on_upgrade(void *arg)
 {

@@ -30,7 +30,7 @@ int leftover_take_status(struct qemu_leftover *o, struct json_object *ret, struc
 
 	if (!status || strlen(status) >= sizeof(o->runstate))
 		return odd_answer("query-status", e);
-	strcpy(o->runstate, status);
+	memcpy(o->runstate, status, strlen(status) + 1);
 	return 0;
 }
 
@@ -51,7 +51,7 @@ int leftover_take_jobs(struct qemu_leftover *o, struct json_object *ret, struct 
 			return -EAGAIN;
 		if (strlen(id) >= sizeof(o->job))
 			return odd_answer("query-jobs", e);
-		strcpy(o->job, id);
+		memcpy(o->job, id, strlen(id) + 1);
 		return 1;
 	}
 	return 0;
