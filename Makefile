@@ -68,7 +68,7 @@ define HELP
   check-install what `install` would install
   lint          layers, format, manuals, clang-tidy
   bench         figures and tables; QUICK=1: fewer and smaller cases; also bench-ckpt, bench-scan,
-                bench-compare, bench-net alone, bench-report: the tables of the last figures
+                bench-compare, bench-tls, bench-net alone, bench-report: the tables of the last figures
   install       into DESTDIR, PREFIX=/usr
   deps          the Debian packages that all this needs
   clean         remove BUILD (default build/)

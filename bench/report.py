@@ -112,6 +112,18 @@ def compared(compare):
     table("The comparing core alone, on one CPU, p50", ["", "M packets/s", "Gbit/s"], rows)
 
 
+def encrypted(tls):
+    plain = tls.get("plain")
+    if not plain:
+        return
+    rows = [[case, *(cell for metric in ("stream", "cpu", "echo", "connect")
+                     for cell in (str(m[metric]["p50"]),
+                                  f"{m[metric]['p50'] / plain[metric]['p50']:.2f}"))]
+            for case, m in tls.items()]
+    table("Encryption: one connection, both ends here, p50, and of plain",
+          ["", "stream MB/s", "", "CPU ms/GB", "", "echo us", "", "connect us", ""], rows)
+
+
 def rates(title, net):
     """One row a case, a group of columns for each variant, the guest without colod first."""
     by_case = {}
@@ -267,10 +279,10 @@ def host():
 
 
 def main():
-    ckpt, scan, compare, net, services = (
+    ckpt, scan, compare, tls, net, services = (
         figures.read(FOLDER / f"{name}.jsonl")
-        for name in ("ckpt", "scan", "compare", "net", "services"))
-    if not (ckpt or scan or compare or net or services):
+        for name in ("ckpt", "scan", "compare", "tls", "net", "services"))
+    if not (ckpt or scan or compare or tls or net or services):
         raise SystemExit(f"report: no figures in {FOLDER}; run make bench")
     host()
     checkpoints(ckpt)
@@ -278,6 +290,7 @@ def main():
     memory(ckpt)
     scans(scan)
     compared(compare)
+    encrypted(tls)
     rates("What one client of a guest sees", net)
     kills(net)
     rates("What clients of real services see, operations a second", services)

@@ -203,7 +203,7 @@ static bool is_over(const struct relay *r)
 {
 	if (r->net_ended)
 		return !r->plain_in.len || r->user_deaf;
-	return r->user_ended && !holds_output(r);
+	return r->user_ended; /* which is read behind all that he wrote */
 }
 
 static void end_within(struct relay *r, uint64_t limit_us)
@@ -237,6 +237,8 @@ static void wait_for_work(struct relay *r, struct pollfd p[3])
 	p[0] = poll_for(r->net_fd, !r->net_ended && !r->user_deaf && !r->plain_in.len,
 			r->sealed_out.len);
 	p[1] = poll_for(r->local_fd, !r->user_ended && !holds_output(r), r->plain_in.len);
+	if (!r->user_gone) /* a hang-up is reported unasked */
+		p[1].fd = r->local_fd;
 	p[2] = poll_for(r->tls->stop_fd, !r->stopping, false);
 	while (poll(p, 3, time_left_ms(r)) < 0 && errno == EINTR)
 		;
@@ -252,6 +254,10 @@ static bool relay_turn(struct relay *r)
 		r->stopping = true;
 		end_within(r, STOP_US);
 	}
+	if (p[1].revents & POLLHUP && !r->user_gone) {
+		r->user_gone = true;
+		end_within(r, DRAIN_US);
+	}
 	if (r->plain_in.len && p[1].revents)
 		deliver(r);
 	if (!r->plain_in.len && !r->net_ended && (p[0].revents & ~POLLOUT || !r->starved))
@@ -260,8 +266,6 @@ static bool relay_turn(struct relay *r)
 		atomic_store(&r->in_busy, r->plain_in.len);
 	if (p[0].revents || p[1].revents || p[2].revents)
 		relay_out(r);
-	if (r->user_ended && !r->give_up_us)
-		end_within(r, DRAIN_US);
 	return !is_over(r) && !(r->give_up_us && clock_now_us() >= r->give_up_us);
 }
 

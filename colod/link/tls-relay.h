@@ -26,6 +26,9 @@ struct span {
  * @plain_out:  of the user, not encrypted yet
  * @sealed_out: not sent yet
  * @starved:    nothing can be decrypted before more is received
+ * @user_gone:  the user has closed his end; what he had written may still be to be read
+ * @user_ended: and has been read
+ * @user_deaf:  the user takes nothing any more
  * @in_busy:    bytes were or are being received that the user does not have yet
  */
 struct relay {
@@ -35,7 +38,7 @@ struct relay {
 	gnutls_session_t session;
 	int net_fd, local_fd, user_fd;
 	struct span sealed_in, plain_in, plain_out, sealed_out;
-	bool starved, user_ended, user_deaf, net_ended, net_broken, stopping;
+	bool starved, user_gone, user_ended, user_deaf, net_ended, net_broken, stopping;
 	uint64_t give_up_us; /* once it ends; 0: it does not */
 	atomic_bool in_busy, out_busy;
 	pthread_t thread;

@@ -319,7 +319,9 @@ static void all_connections_of_a_link_come_from_one_peer(void **state)
 	assert_int_equal(greet(r, &r->other, WIRE_CHANNEL_BULK, 0).type, WIRE_REJECT);
 	assert_non_null(strstr(r->b.note, "another peer"));
 	assert_int_equal(r->b.up, 0);
-	/* The right one is not harmed by that. */
+	/* The right one is not harmed by that; here it calls anew, as its time may be over. */
+	call(r, &r->caller);
+	assert_int_equal(greet(r, &r->caller, WIRE_CHANNEL_CONTROL, 0).type, WIRE_WELCOME);
 	party_free(&r->other);
 	r->other.fd = steal_fd(&r->caller.fd);
 	call(r, &r->caller);

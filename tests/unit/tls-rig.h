@@ -323,6 +323,35 @@ static inline void assert_carries(struct loop *l, int from, int to, const char *
 	assert_string_equal(buf, text);
 }
 
+/* All bytes until the end, which must come; SIZE_MAX: some were not those of write_all(). */
+static inline size_t read_to_the_end(struct loop *l, int fd)
+{
+	uint8_t buf[8192];
+	size_t total = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		turn_and_poll_until(l, raw_readable(fd));
+		n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n <= 0)
+			return total;
+		for (ssize_t i = 0; i < n; i++, total++)
+			if (buf[i] != (uint8_t)(total % 251))
+				return SIZE_MAX;
+	}
+}
+
+static inline void write_all(int fd, size_t from, size_t len)
+{
+	uint8_t *buf = malloc(len);
+
+	for (size_t i = 0; i < len; i++)
+		buf[i] = (uint8_t)((from + i) % 251);
+	assert_int_equal(send(fd, buf, len, MSG_NOSIGNAL), len);
+	free(buf);
+}
+
 /* ---- a man in the middle: whole records (RFC 8446, 5.1) from one socket to another ---- */
 
 struct middle {
