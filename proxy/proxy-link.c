@@ -105,6 +105,7 @@ void link_unshut(struct proxy *p)
 	p->shut = false;
 	p->commit_due = 0;
 	compare_unseen(p->compare);
+	compare_lost(p->compare, "the guest was shut off from the network", clock_now_us());
 	link_rejoin(p);
 	if (due)
 		primary_side_commit(p, due);
