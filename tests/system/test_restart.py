@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """colod dies or is replaced while its QEMU runs: started again, it goes on with the same guest."""
 
+import contextlib
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from pair import CtlError, Guest
 from processes import alive, kill
 from servicemanager import ServiceManager
 from waiting import wait_for
+from witness import Witness
 
 # The other host waits for longer than a restart takes.
 PATIENT = {"recover_timeout_ms": 60000}
@@ -145,6 +147,41 @@ def test_a_guest_that_lives_elsewhere_by_now_is_given_up(make_pair):
     pair.wait_protected()
     assert [n.status()["role"] for n in (pair.a, pair.b)] == ["secondary", "primary"]
     pair.b.verify()
+
+
+# ---- with an arbiter that knows who has the guest
+
+def witnessed(pair):
+    """Started under etcd, with a checkpoint that both hosts may go on from."""
+    witness = Witness(pair)
+    pair.start()
+    wait_shared(witness)
+    return contextlib.closing(witness)
+
+
+def wait_shared(witness):
+    wait_for("a session that both share",
+             lambda: (witness.owner()[0] or "").startswith("shared"))
+
+
+def test_hosts_that_share_a_guest_share_it_again(make_pair):
+    pair = make_pair(guest=LOAD, **PATIENT)
+    with witnessed(pair) as witness:
+        for nodes in [(pair.a,), (pair.b,), (pair.a, pair.b)]:
+            kill_and_start(pair, *nodes)
+            assert_goes_on(pair)
+            wait_shared(witness)
+
+
+def test_a_host_that_has_the_guest_has_it_again(make_pair):
+    pair = make_pair(guest=LOAD)
+    with witnessed(pair) as witness:
+        pair.b.kill_all()
+        pair.a.wait_state("solo")
+        kill_and_start(pair, pair.a)
+        pair.a.wait_state("solo")
+        assert witness.owner() == ("host a", "a")
+        assert_ticks_on(pair.a)
 
 
 # ---- replaced
