@@ -184,15 +184,18 @@ static void excuse(struct inbox *in, const struct inbox_marks *m)
 bool inbox_mark(struct inbox *in, uint64_t epoch, uint8_t nic, uint64_t mark)
 {
 	struct inbox_marks *m;
+	bool again;
 
 	if (epoch <= in->settled || !(m = get(in, epoch)))
 		return false;
+	again = is_complete(in, m);
 	m->nics |= BIT(nic);
 	m->mark[nic] = mark;
 	in->nics[nic].marked = MAX(in->nics[nic].marked, mark);
 	if (!is_complete(in, m))
 		return false;
-	excuse(in, m);
+	if (!again)
+		excuse(in, m);
 	if (epoch == in->committed)
 		settle(in, m);
 	if (epoch == in->loaded && in->unmarked)

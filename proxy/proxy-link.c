@@ -59,10 +59,10 @@ static void resume_primary(struct proxy *p)
 	uint64_t awaited = compare_awaited(p->compare);
 
 	p->cut = p->compares = false;
-	for (unsigned i = 0; i < p->config.nic_count; i++)
-		primary_side_tell_again(&p->ports[i]);
 	if (awaited && p->closed)
 		primary_side_tell_closed(p, awaited);
+	for (unsigned i = 0; i < p->config.nic_count; i++)
+		primary_side_tell_again(&p->ports[i]);
 	ask_again(p);
 }
 

@@ -332,6 +332,21 @@ static void frames_that_the_primary_knows_to_be_missing_are_no_loss(void **state
 	assert_int_equal(out.lost, 2);
 }
 
+static void neither_are_they_when_what_was_closed_before_is_loaded(void **state)
+{
+	(void)state;
+	checkpoint(1, 0);
+	replica_net_running(r);
+	mark_all(2, 1);
+	replica_net_gap(r, 0, 5);
+	mark_all(2, 1); /* said again */
+	replica_net_stopped(r);
+	replica_net_committed(r, 2);
+	replica_net_loaded(r, 2);
+	replica_net_running(r);
+	assert_int_equal(out.lost_calls, 0);
+}
+
 static void frames_missing_above_the_next_mark_are_a_loss_all_the_same(void **state)
 {
 	(void)state;
@@ -491,6 +506,7 @@ int main(void)
 		rule(frames_that_never_came_are_a_loss_told_once_for_each_checkpoint),
 		rule(frames_that_never_came_are_no_loss_below_the_mark_only),
 		rule(frames_that_the_primary_knows_to_be_missing_are_no_loss),
+		rule(neither_are_they_when_what_was_closed_before_is_loaded),
 		rule(frames_missing_above_the_next_mark_are_a_loss_all_the_same),
 		rule(marks_may_be_said_again),
 		rule(frames_that_find_no_room_are_given_later_in_order),
