@@ -3,6 +3,7 @@
 
 import pytest
 
+from faultylink import FaultyLink
 from pair import COLOD, Guest
 from tlsfiles import Authority, use_psk
 
@@ -44,6 +45,30 @@ def test_an_encrypted_pair_replicates_switches_and_fails_over(make_pair, kind, n
     pair.b.start("secondary")
     pair.wait_protected()
     pair.a.verify()
+
+
+def test_an_encrypted_link_that_is_cut_stalled_or_altered_goes_on(make_pair, rng, scale):
+    """What is altered under way is not taken for the peer's: it breaks the link, and no more."""
+    pair = make_pair(guest=LOAD, period_ms=20, peer_timeout_ms=400, recover_timeout_ms=600000)
+    use_psk(pair.a, pair.b)
+    link = FaultyLink(pair)
+    pair.start()
+    # The man in the middle cannot tell one channel from another: "?" is any.
+    faults = [("cut",), ("stall",), ("damage", "?", 1), ("damage", "?", 3)]
+    for i in range(scale(40, 2) * len(faults)):
+        resumed = pair.a.status()["resumes"]["count"]
+        link.order(*faults[i % len(faults)])
+        pair.a.wait_status("a break", lambda s, n=resumed: (
+            s["state"] != "colo" or s["resumes"]["count"] > n))
+        link.order("go")
+        pair.wait_protected()
+        pair.a.wait_epoch(pair.a.status()["epoch"] + rng.randrange(2, 5))
+    status = pair.a.status()
+    assert status["role"] == "primary"
+    assert status["checkpoints"]["by_trigger"]["first"] == 1, status
+    pair.a.verify()
+    pair.a.console.audit()
+    pair.a.console.assert_sound()
 
 
 def test_a_host_with_another_key_is_kept_out_and_both_logs_say_why(make_pair):
