@@ -50,10 +50,9 @@ void secondary_resume(struct secondary *s, int bulk_fd)
 		secondary_fail(s, "receive side", err_msg(&e));
 }
 
-/* What we have said already, and may have been lost. */
+/* What we have said already, and may have been lost; of the commit the bitmap has told. */
 static void say_again(struct secondary *s)
 {
-	ckpt_send(s->env, WIRE_RECEIVED, s->committed, 0);
 	if (s->verified.type == WIRE_VERIFIED && s->verified.epoch == s->committed)
 		s->env->ops->send(s->env->arg, &s->verified);
 	ckpt_send(s->env, WIRE_LOADED, s->loaded, 0);

@@ -49,7 +49,7 @@ struct pair {
 	struct primary *p;
 	struct secondary *s;
 	struct relay relay;
-	bool up, relay_open, hold_to_a, hold_to_b;
+	bool up, relay_open, hold_to_a, hold_to_b, hold_b_calls;
 	bool with_proxy, lost, own_writes;
 	unsigned writes; /* of the primary's guest in each of its turns */
 	uint64_t marked, closed;
@@ -299,7 +299,7 @@ static inline void pair_step(struct pair *w)
 
 	if (w->a.ncalls) {
 		node_obeys(&w->a);
-	} else if (w->b.ncalls) {
+	} else if (w->b.ncalls && !w->hold_b_calls) {
 		node_obeys(&w->b);
 	} else if (mark) {
 		w->marked = 0;

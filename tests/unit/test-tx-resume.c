@@ -423,7 +423,7 @@ static void a_lost_commit_is_told_by_the_bitmap(void **state)
 	struct relay relay;
 
 	for (int applied = 0; applied < 3; applied++) {
-		unsigned resumes = r->secondary.resumes;
+		unsigned resumes;
 
 		if (!applied)
 			cut_epoch_2(r, &relay, NO_CUT);
