@@ -149,6 +149,8 @@ static void field_hello(struct cursor *c, struct wire_hello *h)
 	field_text(c, h->cpu_model, sizeof(h->cpu_model));
 	field_text(c, h->accel, sizeof(h->accel));
 	field_text(c, h->nics, sizeof(h->nics));
+	field_text(c, h->arbiter, sizeof(h->arbiter));
+	field_text(c, h->host, sizeof(h->host));
 }
 
 static void walk(struct cursor *c, struct wire_msg *m)

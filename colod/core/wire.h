@@ -108,6 +108,8 @@ struct wire_hello {
 	char accel[64];
 	/* The guest's NICs in order, with blanks between: "MAC", or "MAC/MTU" where it is told one. */
 	char nics[200];
+	char arbiter[200]; /* kind, and of etcd a blank and where its keys are */
+	char host[72];     /* who the sender is, for the arbiter */
 };
 
 /* Flag of REJECT: the guest is heard on the sender's host. */

@@ -21,6 +21,14 @@ int daemon_peer_send(struct daemon *d, enum wire_type type, const char *text)
 	return link_send(d->link, &m);
 }
 
+static void arbiter_text(const struct config *c, char *buf, size_t size)
+{
+	bool etcd = c->arbiter == ARBITER_ETCD;
+
+	snprintf(buf, size, "%s%s%s", arbiter_kind_name(c->arbiter), etcd ? " " : "",
+		 etcd ? c->etcd_prefix : "");
+}
+
 static void nics_text(const struct config *c, char *buf, size_t size)
 {
 	size_t n = 0;
@@ -59,6 +67,8 @@ static void on_hello(void *arg, const struct wire_hello *caller, struct wire_hel
 	snprintf(h->cpu_model, sizeof(h->cpu_model), "%s", g->cpu_model);
 	snprintf(h->accel, sizeof(h->accel), "%s", g->accel);
 	nics_text(d->config, h->nics, sizeof(h->nics));
+	arbiter_text(d->config, h->arbiter, sizeof(h->arbiter));
+	snprintf(h->host, sizeof(h->host), "%s", d->config->host);
 }
 
 static int differ(struct err *e, const char *what, const char *theirs, const char *ours,
@@ -72,6 +82,20 @@ static int differ_number(struct err *e, const char *what, uint64_t theirs, uint6
 {
 	return err_set(e, EINVAL, "%s differs: %llu there, %llu here; %s", what,
 		       (unsigned long long)theirs, (unsigned long long)ours, advice);
+}
+
+/* Who would be taken for one by the arbiter could both be live. */
+static int check_arbiter(const struct wire_hello *a, const struct wire_hello *b, struct err *e)
+{
+	if (strcmp(a->arbiter, b->arbiter))
+		return differ(e, "the arbiter", a->arbiter, b->arbiter,
+			      "set the same arbiter = and etcd_prefix = on both hosts");
+	if (!strncmp(a->arbiter, "etcd", 4) && !strcmp(a->host, b->host))
+		return err_set(
+			e, EINVAL,
+			"both hosts are called %s in etcd; set another host = on one of them",
+			a->host);
+	return 0;
 }
 
 /* What a checkpoint of one host needs to be loadable on the other. */
@@ -106,7 +130,7 @@ static int check_alike(const struct wire_hello *a, const struct wire_hello *b, s
 	if (a->host_page_bytes != b->host_page_bytes)
 		return differ_number(e, "the RAM page size", a->host_page_bytes, b->host_page_bytes,
 				     "set the same memory_page_size = on both hosts");
-	return 0;
+	return check_arbiter(a, b, e);
 }
 
 /* The caller's guest is heard, ours waits: ours is the one to give up. Not from within the link. */

@@ -183,6 +183,24 @@ def test_hosts_with_different_machine_types_refuse_each_other(make_pair):
     assert_refused_by_both(pair, r"machine type")
 
 
+def test_hosts_with_different_arbiters_refuse_each_other(make_pair):
+    pair = make_pair()
+    pair.a.config.update(arbiter="exec", arbiter_command="true")
+    pair.b.config.update(arbiter="none", arbiter_command=[])
+    assert_refused_by_both(pair, r"the arbiter differs: ")
+
+
+def test_hosts_that_are_one_to_the_arbiter_refuse_each_other(make_pair):
+    pair = make_pair()
+    witness = Witness(pair)
+    try:
+        for node in (pair.a, pair.b):
+            node.config["host"] = "twin"
+        assert_refused_by_both(pair, r"both hosts are called twin in etcd; set another host = ")
+    finally:
+        witness.close()
+
+
 def test_hosts_whose_bridges_take_packets_of_other_sizes_refuse_each_other(make_pair):
     """Or the guest would send what one of them drops."""
     pair = make_pair(nics=1)

@@ -111,7 +111,7 @@ static void assert_encodes_to(const struct wire_msg *m, const void *want, size_t
 	"\0\0\0\0\0\0\0\10"                                                                        \
 	"\0\0\0\3"
 #define HELLO_BYTES                                                                                \
-	"COLO\0\2\0\1\0\0\0\131"                                                                   \
+	"COLO\0\2\0\1\0\0\0\152"                                                                   \
 	"\1\0\2"                                                                                   \
 	"\0\0\0\0\0\0\0\14"                                                                        \
 	"\1\2\3\4\5\6\7\10"                                                                        \
@@ -125,7 +125,9 @@ static void assert_encodes_to(const struct wire_msg *m, const void *want, size_t
 	"\0\0\0\6pc-q35"                                                                           \
 	"\0\0\0\3max"                                                                              \
 	"\0\0\0\3tcg"                                                                              \
-	"\0\0\0\1n"
+	"\0\0\0\1n"                                                                                \
+	"\0\0\0\10etcd /co"                                                                        \
+	"\0\0\0\1a"
 
 /* The examples of docs/protocol.md. */
 static void messages_have_the_documented_bytes(void **state)
@@ -157,7 +159,9 @@ static void messages_have_the_documented_bytes(void **state)
 					   .machine = "pc-q35",
 					   .cpu_model = "max",
 					   .accel = "tcg",
-					   .nics = "n"}};
+					   .nics = "n",
+					   .arbiter = "etcd /co",
+					   .host = "a"}};
 
 	(void)state;
 	assert_encodes_to(&fresh, NEW_BYTES, sizeof(NEW_BYTES) - 1);
@@ -224,6 +228,8 @@ static void random_hello(struct rng *r, struct wire_hello *h)
 	random_text(r, h->cpu_model, sizeof(h->cpu_model));
 	random_text(r, h->accel, sizeof(h->accel));
 	random_text(r, h->nics, sizeof(h->nics));
+	random_text(r, h->arbiter, sizeof(h->arbiter));
+	random_text(r, h->host, sizeof(h->host));
 }
 
 /* Only the members that the type carries: the others must come back as zero. */
@@ -413,7 +419,7 @@ static int decode_greeting(unsigned which, uint32_t len, struct err *e)
 	size_t at = WIRE_HEADER_BYTES + 43;
 	struct wire_msg m;
 
-	for (unsigned i = 0; i < 6; i++, at += 4) {
+	for (unsigned i = 0; i < 8; i++, at += 4) {
 		if (i != which)
 			continue;
 		put_be32(buf + at, len);
@@ -426,7 +432,7 @@ static int decode_greeting(unsigned which, uint32_t len, struct err *e)
 
 static void each_text_of_a_greeting_has_its_bound(void **state)
 {
-	static const uint32_t most[] = {63, 63, 63, 63, 63, 199};
+	static const uint32_t most[] = {63, 63, 63, 63, 63, 199, 199, 71};
 	struct err e;
 
 	(void)state;
