@@ -8,6 +8,7 @@ import pytest
 
 from pair import COLOD, Guest
 from waiting import TIMEOUT_S, wait_for
+from witness import Witness
 
 GOOD = {
     "listen": "127.0.0.1:7700",
