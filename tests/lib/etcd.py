@@ -37,8 +37,9 @@ class Member:
     """One etcd process of a cluster. Its files are in a folder of its own, its ports are free in the
     namespace: 2379 and 2380, the next member's 10 higher."""
 
-    def __init__(self, namespace, folder, number=0, address="127.0.0.1"):
+    def __init__(self, namespace, folder, number=0, address="127.0.0.1", tls=None):
         self.namespace = namespace
+        self.tls = tls
         self.name = f"etcd{number}"
         self.folder = pathlib.Path(folder) / self.name
         self.folder.mkdir()
@@ -50,7 +51,17 @@ class Member:
     @property
     def url(self):
         """What goes into etcd_endpoints."""
-        return f"http://{self.address}:{self.client_port}"
+        return self._url(self.address)
+
+    def _url(self, address):
+        return f"{'https' if self.tls else 'http'}://{address}:{self.client_port}"
+
+    def _tls_arguments(self):
+        if not self.tls:
+            return []
+        ca, cert, key = self.tls
+        return ["--trusted-ca-file", ca, "--cert-file", cert, "--key-file", key,
+                "--client-cert-auth"]
 
     def start(self, cluster, state="new"):
         (self.folder / "local:1").unlink(missing_ok=True)
@@ -59,12 +70,12 @@ class Member:
                 [PROGRAM, "--name", self.name, "--data-dir", self.folder / "data",
                  "--logger", "zap", "--log-level", "warn",
                  "--heartbeat-interval", "50", "--election-timeout", "500",
-                 "--listen-client-urls", f"http://0.0.0.0:{self.client_port},unix://local:1",
+                 "--listen-client-urls", f"{self._url('0.0.0.0')},unix://local:1",
                  "--advertise-client-urls", self.url,
                  "--listen-peer-urls", self.peer_url,
                  "--initial-advertise-peer-urls", self.peer_url,
                  "--initial-cluster", ",".join(f"{m.name}={m.peer_url}" for m in cluster),
-                 "--initial-cluster-state", state],
+                 "--initial-cluster-state", state, *self._tls_arguments()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
 
     def pause(self):
@@ -91,11 +102,12 @@ class Member:
 
 
 class Etcd:
-    """A cluster in one namespace."""
+    """A cluster in one namespace; @tls: (authority, certificate, key) of https, which asks for the
+    clients' certificates."""
 
-    def __init__(self, namespace, folder, members=1, address="127.0.0.1"):
+    def __init__(self, namespace, folder, members=1, address="127.0.0.1", tls=None):
         self.folder = pathlib.Path(folder)
-        self.members = [Member(namespace, folder, n, address) for n in range(members)]
+        self.members = [Member(namespace, folder, n, address, tls) for n in range(members)]
 
     @property
     def endpoints(self):

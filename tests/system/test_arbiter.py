@@ -14,6 +14,7 @@ import pytest
 from etcd import Etcd
 from network import Namespace, PREFIX, add_cable, make_folder, remove_namespace
 from processes import kill
+from tlsfiles import Authority, certtool, make_key
 from waiting import TIMEOUT_S, wait_for
 
 HOST = pathlib.Path(os.environ.get("COLOD_BUILD", "build")).resolve() / "tests" / "arbiter-host"
@@ -136,7 +137,7 @@ class Rig:
 
     _serial = 0
 
-    def __init__(self, members=1, **settings):
+    def __init__(self, members=1, tls=None, **settings):
         Rig._serial += 1
         self._prefix = f"{PREFIX}{os.getpid()}-r{Rig._serial}"
         self.folder = make_folder()
@@ -144,7 +145,7 @@ class Rig:
         self.namespace = Namespace(self.name("e"))
         self.settings = settings
         self.hosts = []
-        self.etcd = Etcd(self.namespace, self.folder, members, "ETCD")
+        self.etcd = Etcd(self.namespace, self.folder, members, "ETCD", tls)
         self.a, self.b = self.hosts = [ArbiterHost(self, "a", 1), ArbiterHost(self, "b", 2)]
         self.etcd.start()
         for host in self.hosts:
@@ -411,6 +412,39 @@ def test_endpoints_that_are_not_there_cost_little():
         rig.a.start("http://name.invalid:2379")
         word, reason = rig.a.claim(0, "fresh", "primary")
         assert word == "unknown" and "name.invalid" in reason
+    finally:
+        rig.close()
+
+
+def make_certificate(authority, folder, name, *addresses):
+    folder.mkdir()
+    key, cert, template = make_key(folder / "key"), folder / "cert.pem", folder / "cfg"
+    template.write_text(f"cn = {name}\nsigning_key\ntls_www_server\ntls_www_client\n"
+                        "expiration_days = 1\n"
+                        + "".join(f"ip_address = {address}\n" for address in addresses))
+    certtool("--generate-certificate", "--load-privkey", key,
+             "--load-ca-certificate", authority.cert, "--load-ca-privkey", authority.key,
+             "--template", template, "--outfile", cert)
+    return str(cert), str(key)
+
+
+def test_etcd_and_hosts_know_each_other_by_certificates(tmp_path):
+    ours, strangers = Authority(tmp_path / "ours"), Authority(tmp_path / "strangers")
+    server = make_certificate(ours, tmp_path / "server", "etcd", "10.8.1.2")
+    cert, key = make_certificate(ours, tmp_path / "host", "a")
+    rig = Rig(tls=(ours.cert, *server), etcd_cafile=ours.cert, etcd_certfile=cert,
+              etcd_keyfile=key)
+    try:
+        assert rig.a.claim(0, "fresh", "primary") == ("won", "")
+        # The certificate is not for the address that b must use.
+        word, reason = rig.b.claim(0, "fresh", "primary")
+        assert word == "unknown" and "https://10.8.2.2" in reason
+        for settings in ({"etcd_cafile": strangers.cert, "etcd_certfile": cert,
+                          "etcd_keyfile": key}, {"etcd_cafile": ours.cert}):
+            rig.a.kill()
+            rig.a.start(rig.etcd.endpoints, **settings)
+            word, reason = rig.a.claim(0, "fresh", "primary")
+            assert word == "unknown" and "https://10.8.1.2" in reason
     finally:
         rig.close()
 
