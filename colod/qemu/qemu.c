@@ -346,7 +346,7 @@ int qemu_watch(struct qemu *q, struct err *e)
 	if (r < 0)
 		return err_errno(e, -r, "event loop");
 	qemu_watch_thread(q, q->guest.pid);
-	return write_pid_file(&q->files, q->guest.pid, e);
+	return q->adopted ? 0 : write_pid_file(&q->files, q->guest.pid, e);
 }
 
 void qemu_await(struct qemu *q)
