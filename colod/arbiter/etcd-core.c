@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The state machine of a host that asks etcd: steps, leases, beliefs, answers. Pure. */
-#include "colod/arbiter/etcd-core.h"
+/* A host that asks etcd: its lease, what it believes and says, what its caller wants. Pure. */
+#include "colod/arbiter/etcd-core-priv.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,17 +8,6 @@
 #define TRY_MIN_US   (100 * USEC_PER_MSEC)
 #define TRY_MAX_US   (2 * USEC_PER_SEC)
 #define PAUSE_MIN_US (100 * USEC_PER_MSEC)
-#define WAIT_US      (200 * USEC_PER_MSEC) /* between two looks at another host's lease */
-
-enum step_event {
-	EV_WANT, /* something else is wanted than before */
-	EV_DONE,
-	EV_BEHIND,
-	EV_GONE,
-	EV_FAILED,
-	EV_TIMER,
-	EV_COUNT,
-};
 
 /* ---- numbers ---- */
 
@@ -44,8 +33,8 @@ static uint64_t pause_us(const struct etcd_core *c, unsigned fails)
 
 /* Leases are at least as long as asked for (etcd rounds up), and count from when etcd got the
  * request, which is not before we sent it. */
-static uint64_t sure_until(const struct etcd_core *c, const struct etcd_lane *l,
-			   const struct etcd_reply *reply)
+uint64_t etcd_sure_until(const struct etcd_core *c, const struct etcd_lane *l,
+			 const struct etcd_reply *reply)
 {
 	uint64_t ttl = MIN(reply->ttl_s * USEC_PER_SEC, c->ttl_us);
 
@@ -54,24 +43,23 @@ static uint64_t sure_until(const struct etcd_core *c, const struct etcd_lane *l,
 
 /* ---- lanes ---- */
 
-static void lane_stop(struct etcd_lane *l)
+void etcd_lane_stop(struct etcd_lane *l)
 {
 	l->busy = false;
 	l->due_us = 0;
 	l->serial++;
 }
 
-static struct etcd_request *lane_send(struct etcd_lane *l, enum etcd_request_kind kind,
-				      uint64_t now)
+struct etcd_request *etcd_lane_send(struct etcd_lane *l, enum etcd_request_kind kind, uint64_t now)
 {
-	lane_stop(l);
+	etcd_lane_stop(l);
 	l->busy = true;
 	l->sent_us = now;
 	l->request = (struct etcd_request){.kind = kind};
 	return &l->request;
 }
 
-static void lane_failed(const struct etcd_core *c, struct etcd_lane *l, uint64_t now)
+void etcd_lane_failed(const struct etcd_core *c, struct etcd_lane *l, uint64_t now)
 {
 	l->fails++;
 	l->due_us = now + pause_us(c, l->fails);
@@ -96,10 +84,10 @@ enum arbiter_answer etcd_core_answer(struct etcd_core *c)
 static void detach(struct etcd_core *c)
 {
 	c->attached = false;
-	lane_stop(&c->lane[ETCD_LANE_RENEW]);
+	etcd_lane_stop(&c->lane[ETCD_LANE_RENEW]);
 }
 
-static void forget_lease(struct etcd_core *c)
+void etcd_forget_lease(struct etcd_core *c)
 {
 	detach(c);
 	c->lease = 0;
@@ -107,20 +95,20 @@ static void forget_lease(struct etcd_core *c)
 }
 
 /* The conversation is over, whatever came of it. */
-static void finish(struct etcd_core *c)
+void etcd_finish(struct etcd_core *c)
 {
 	c->want = ETCD_WANT_NOTHING;
 	c->asked = false;
 	c->step = ETCD_STEP_IDLE;
-	lane_stop(&c->lane[ETCD_LANE_MOVE]);
+	etcd_lane_stop(&c->lane[ETCD_LANE_MOVE]);
 	c->lane[ETCD_LANE_MOVE].fails = 0;
 }
 
-static void end_without(struct etcd_core *c, enum arbiter_answer answer, const char *reason)
+void etcd_end_without(struct etcd_core *c, enum arbiter_answer answer, const char *reason)
 {
 	tell(c, answer, reason);
-	finish(c);
-	forget_lease(c);
+	etcd_finish(c);
+	etcd_forget_lease(c);
 	c->told = ETCD_TOLD_NOTHING;
 }
 
@@ -133,7 +121,7 @@ static void renew_at(struct etcd_core *c, uint64_t when)
  * live hangs on our lease. That is worth something only while the lease surely holds; when little
  * is left of it, it is renewed before anybody is told.
  */
-static void won(struct etcd_core *c, uint64_t now)
+void etcd_won(struct etcd_core *c, uint64_t now)
 {
 	struct etcd_lane *renew = &c->lane[ETCD_LANE_RENEW];
 
@@ -144,7 +132,7 @@ static void won(struct etcd_core *c, uint64_t now)
 			renew_at(c, now);
 		return;
 	}
-	finish(c);
+	etcd_finish(c);
 	c->dirty = false;
 	*c->why = 0;
 	c->told = ETCD_TOLD_WON;
@@ -160,264 +148,6 @@ static void hold(struct etcd_core *c, const char *reason)
 	c->told = ETCD_TOLD_HOLD;
 }
 
-/* ---- actions of the steps ---- */
-
-static void note_unsure(struct etcd_core *c)
-{
-	const struct etcd_lane *l = &c->lane[ETCD_LANE_MOVE];
-
-	if (c->step != ETCD_STEP_WRITE)
-		return;
-	c->unsure = true;
-	c->unsure_owner_rev = l->request.owner_rev;
-	c->unsure_live_rev = l->request.live_rev;
-}
-
-/* Whether a write of ours whose end is unknown could still be done, on what was read now. */
-static bool is_haunted(struct etcd_core *c)
-{
-	c->unsure = c->unsure && c->unsure_owner_rev == c->view.owner_rev &&
-		    c->unsure_live_rev == c->view.live_rev;
-	return c->unsure;
-}
-
-static void act_begin(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
-{
-	struct etcd_lane *l = &c->lane[ETCD_LANE_MOVE];
-
-	(void)reply;
-	if (l->busy)
-		note_unsure(c);
-	if (c->want == ETCD_WANT_NOTHING) {
-		finish(c);
-	} else if (c->want == ETCD_WANT_WIN && (!c->lease || now >= c->sure_until_us)) {
-		forget_lease(c);
-		c->step = ETCD_STEP_GRANT;
-		lane_send(l, ETCD_GRANT, now)->ttl_s =
-			(uint32_t)DIV_ROUND_UP(c->ttl_us, USEC_PER_SEC);
-	} else {
-		c->step = ETCD_STEP_READ;
-		lane_send(l, ETCD_READ, now);
-	}
-}
-
-static void pause_until(struct etcd_core *c, uint64_t when)
-{
-	c->step = ETCD_STEP_PAUSE;
-	c->lane[ETCD_LANE_MOVE].due_us = when;
-}
-
-static void act_retry(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
-{
-	struct etcd_lane *l = &c->lane[ETCD_LANE_MOVE];
-
-	note_unsure(c);
-	snprintf(c->why, sizeof(c->why), "%s", reply->why);
-	lane_failed(c, l, now);
-	pause_until(c, l->due_us);
-}
-
-static void act_granted(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
-{
-	c->lease = reply->lease;
-	c->sure_until_us = sure_until(c, &c->lane[ETCD_LANE_MOVE], reply);
-	c->step = ETCD_STEP_READ;
-	lane_send(&c->lane[ETCD_LANE_MOVE], ETCD_READ, now);
-}
-
-static void write_keys(struct etcd_core *c, uint64_t now, const char *owner, int64_t lease)
-{
-	struct etcd_request *r = lane_send(&c->lane[ETCD_LANE_MOVE], ETCD_WRITE, now);
-
-	c->step = ETCD_STEP_WRITE;
-	r->owner_rev = c->view.owner_rev;
-	r->live_rev = c->view.live_rev;
-	r->lease = lease;
-	snprintf(r->owner, sizeof(r->owner), "%s", owner);
-}
-
-static void decide_win(struct etcd_core *c, uint64_t now)
-{
-	enum etcd_verdict verdict =
-		etcd_judge(c, &c->view, c->told == ETCD_TOLD_HOLD, c->why, sizeof(c->why));
-	char owner[ETCD_VALUE_MAX], why[sizeof(c->why)];
-
-	memcpy(why, c->why, sizeof(why));
-	switch (verdict) {
-	case ETCD_KEEP:
-		won(c, now);
-		break;
-	case ETCD_TAKE:
-		c->dirty = true;
-		etcd_owner_host(owner, c->host);
-		write_keys(c, now, owner, c->lease);
-		break;
-	case ETCD_LOSE:
-		c->dirty = false;
-		end_without(c, ARBITER_ANSWER_LOST, why);
-		break;
-	case ETCD_UNDECIDED:
-		if (c->asked) {
-			end_without(c, ARBITER_ANSWER_UNKNOWN, why);
-			break;
-		}
-		/* fall through: who wins back has time */
-		__attribute__((fallthrough));
-	case ETCD_WAIT:
-		pause_until(c, now + WAIT_US);
-		break;
-	}
-}
-
-/* Something other than winning is known to have been done. */
-static void done(struct etcd_core *c)
-{
-	c->shared = c->want == ETCD_WANT_SHARE;
-	c->dirty = false;
-	finish(c);
-}
-
-static void decide_share(struct etcd_core *c, uint64_t now)
-{
-	const struct etcd_view *v = &c->view;
-	bool theirs = etcd_live_is_theirs(c, v) ||
-		      (!strncmp(v->owner, "host ", 5) && !etcd_owner_is_us(c, v));
-	char owner[ETCD_VALUE_MAX];
-
-	etcd_owner_shared(owner, c->session);
-	if (theirs) {
-		pause_until(c, now + etcd_core_try_us(c));
-	} else if (!strcmp(v->owner, owner) && !v->live_rev && !is_haunted(c)) {
-		done(c);
-	} else {
-		write_keys(c, now, owner, 0);
-	}
-}
-
-/* Only what is ours, or could still become ours by a write that is late, is touched. */
-static void undo(struct etcd_core *c, uint64_t now, const char *owner)
-{
-	const struct etcd_view *v = &c->view;
-	bool ours = etcd_owner_is_us(c, v);
-
-	if (etcd_live_is_theirs(c, v) || (!ours && !is_haunted(c)))
-		done(c);
-	else
-		write_keys(c, now, ours || !v->owner_rev ? owner : v->owner, 0);
-}
-
-static void decide_restore(struct etcd_core *c, uint64_t now)
-{
-	char owner[ETCD_VALUE_MAX];
-
-	etcd_owner_shared(owner, c->session);
-	undo(c, now, owner);
-}
-
-static void act_decide(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
-{
-	c->view = reply->view;
-	c->lane[ETCD_LANE_MOVE].fails = 0;
-	switch (c->want) {
-	case ETCD_WANT_NOTHING:
-		finish(c);
-		break;
-	case ETCD_WANT_WIN:
-		decide_win(c, now);
-		break;
-	case ETCD_WANT_SHARE:
-		decide_share(c, now);
-		break;
-	case ETCD_WANT_RESTORE:
-		decide_restore(c, now);
-		break;
-	case ETCD_WANT_RESIGN:
-		undo(c, now, ETCD_OWNER_NOBODY);
-		break;
-	}
-}
-
-static void act_written(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
-{
-	(void)reply;
-	c->unsure = false;
-	c->lane[ETCD_LANE_MOVE].fails = 0;
-	if (c->want == ETCD_WANT_WIN)
-		won(c, now);
-	else
-		done(c);
-}
-
-static void act_lease_gone(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
-{
-	forget_lease(c); /* and the write is known not to have been done */
-	act_begin(c, now, reply);
-}
-
-/* A reply that makes no sense in this step, or a timer of a step that is over. */
-static void act_ignore(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
-{
-	(void)c;
-	(void)now;
-	(void)reply;
-}
-
-typedef void (*step_fn)(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply);
-
-static const step_fn steps[ETCD_STEP_COUNT][EV_COUNT] = {
-	[ETCD_STEP_IDLE] =
-		{
-			[EV_WANT] = act_begin,
-			[EV_DONE] = act_ignore,
-			[EV_BEHIND] = act_ignore,
-			[EV_GONE] = act_ignore,
-			[EV_FAILED] = act_ignore,
-			[EV_TIMER] = act_ignore,
-		},
-	[ETCD_STEP_GRANT] =
-		{
-			[EV_WANT] = act_begin,
-			[EV_DONE] = act_granted,
-			[EV_BEHIND] = act_retry,
-			[EV_GONE] = act_retry,
-			[EV_FAILED] = act_retry,
-			[EV_TIMER] = act_ignore,
-		},
-	[ETCD_STEP_READ] =
-		{
-			[EV_WANT] = act_begin,
-			[EV_DONE] = act_decide,
-			[EV_BEHIND] = act_retry,
-			[EV_GONE] = act_retry,
-			[EV_FAILED] = act_retry,
-			[EV_TIMER] = act_ignore,
-		},
-	[ETCD_STEP_WRITE] =
-		{
-			[EV_WANT] = act_begin,
-			[EV_DONE] = act_written,
-			[EV_BEHIND] = act_decide,
-			[EV_GONE] = act_lease_gone,
-			[EV_FAILED] = act_retry,
-			[EV_TIMER] = act_ignore,
-		},
-	[ETCD_STEP_PAUSE] =
-		{
-			[EV_WANT] = act_begin,
-			[EV_DONE] = act_ignore,
-			[EV_BEHIND] = act_ignore,
-			[EV_GONE] = act_ignore,
-			[EV_FAILED] = act_ignore,
-			[EV_TIMER] = act_begin,
-		},
-};
-
-static void step(struct etcd_core *c, enum step_event ev, uint64_t now,
-		 const struct etcd_reply *reply)
-{
-	steps[c->step][ev](c, now, reply);
-}
-
 /* ---- the lease ---- */
 
 static void renewed(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
@@ -426,22 +156,22 @@ static void renewed(struct etcd_core *c, uint64_t now, const struct etcd_reply *
 
 	l->fails = 0;
 	*c->why = 0;
-	c->sure_until_us = sure_until(c, l, reply);
+	c->sure_until_us = etcd_sure_until(c, l, reply);
 	renew_at(c, MAX(l->sent_us + c->ttl_us / 3, now + 1));
 	if (c->want == ETCD_WANT_WIN || c->told == ETCD_TOLD_HOLD)
-		won(c, now);
+		etcd_won(c, now);
 }
 
 /* It ran out, or somebody ended it. Whoever has not taken the guest since may not keep us off. */
 static void lease_gone(struct etcd_core *c, uint64_t now)
 {
-	forget_lease(c);
+	etcd_forget_lease(c);
 	hold(c, "etcd has ended this host's lease");
 	if (c->want != ETCD_WANT_WIN) {
 		c->want = ETCD_WANT_WIN;
 		c->claim = (struct arbiter_claim){.primary = true};
 	}
-	step(c, EV_WANT, now, NULL);
+	etcd_step(c, EV_WANT, now, NULL);
 }
 
 static void renew_reply(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
@@ -456,7 +186,7 @@ static void renew_reply(struct etcd_core *c, uint64_t now, const struct etcd_rep
 	case ETCD_BEHIND:
 	case ETCD_FAILED:
 		snprintf(c->why, sizeof(c->why), "%s", reply->why);
-		lane_failed(c, &c->lane[ETCD_LANE_RENEW], now);
+		etcd_lane_failed(c, &c->lane[ETCD_LANE_RENEW], now);
 		break;
 	}
 }
@@ -464,7 +194,7 @@ static void renew_reply(struct etcd_core *c, uint64_t now, const struct etcd_rep
 void etcd_core_reply(struct etcd_core *c, uint64_t now, enum etcd_lane_id lane,
 		     const struct etcd_reply *reply)
 {
-	static const enum step_event events[] = {
+	static const enum etcd_step_event events[] = {
 		[ETCD_DONE] = EV_DONE,
 		[ETCD_BEHIND] = EV_BEHIND,
 		[ETCD_GONE] = EV_GONE,
@@ -478,7 +208,7 @@ void etcd_core_reply(struct etcd_core *c, uint64_t now, enum etcd_lane_id lane,
 	if (lane == ETCD_LANE_RENEW)
 		renew_reply(c, now, reply);
 	else
-		step(c, events[reply->outcome], now, reply);
+		etcd_step(c, events[reply->outcome], now, reply);
 }
 
 /* ---- time ---- */
@@ -507,10 +237,10 @@ static void give_up_when_late(struct etcd_core *c, uint64_t now)
 	if (!c->asked || now < c->deadline_us)
 		return;
 	if (c->lane[ETCD_LANE_MOVE].busy)
-		note_unsure(c);
+		etcd_note_unsure(c);
 	snprintf(reason, sizeof(reason), "%s",
 		 *c->why ? c->why : "etcd has not answered within arbiter_timeout_ms");
-	end_without(c, ARBITER_ANSWER_UNKNOWN, reason);
+	etcd_end_without(c, ARBITER_ANSWER_UNKNOWN, reason);
 }
 
 void etcd_core_tick(struct etcd_core *c, uint64_t now)
@@ -521,10 +251,10 @@ void etcd_core_tick(struct etcd_core *c, uint64_t now)
 	give_up_when_late(c, now);
 	if (is_due(c->lane[ETCD_LANE_MOVE].due_us, now)) {
 		c->lane[ETCD_LANE_MOVE].due_us = 0;
-		step(c, EV_TIMER, now, NULL);
+		etcd_step(c, EV_TIMER, now, NULL);
 	}
 	if (is_due(renew->due_us, now))
-		lane_send(renew, ETCD_RENEW, now)->lease = c->lease;
+		etcd_lane_send(renew, ETCD_RENEW, now)->lease = c->lease;
 }
 
 static void sooner(uint64_t *due, uint64_t when)
@@ -573,21 +303,21 @@ void etcd_core_claim(struct etcd_core *c, uint64_t now, const struct arbiter_cla
 	c->deadline_us = now + c->timeout_us;
 	c->shared = false;
 	*c->why = 0;
-	step(c, EV_WANT, now, NULL);
+	etcd_step(c, EV_WANT, now, NULL);
 }
 
 static void let_go(struct etcd_core *c, enum etcd_want want, uint64_t session, uint64_t now)
 {
 	if (c->lane[ETCD_LANE_MOVE].busy)
-		note_unsure(c);
-	finish(c);
-	forget_lease(c);
+		etcd_note_unsure(c);
+	etcd_finish(c);
+	etcd_forget_lease(c);
 	c->answer = ARBITER_ANSWER_NONE;
 	c->told = ETCD_TOLD_NOTHING;
 	c->shared = c->dirty = false;
 	c->want = want;
 	c->session = session;
-	step(c, EV_WANT, now, NULL);
+	etcd_step(c, EV_WANT, now, NULL);
 }
 
 void etcd_core_share(struct etcd_core *c, uint64_t now, uint64_t session)
