@@ -367,6 +367,9 @@ void cmp_tcp_explain(const struct flow *f, const struct seg *s, char *what, size
 		snprintf(what, size, "no SYN of the secondary");
 	else if (s->flags & TCP_RST)
 		snprintf(what, size, "no RST of the secondary");
+	else if (s->seq_len && seq_lt(s->seq, f->matched) && seq_lt(f->matched, seg_end(s)))
+		snprintf(what, size, "no data of the secondary behind the first %u bytes, at %u",
+			 f->matched - s->seq, f->matched);
 	else if (s->seq_len && !seq_le(seg_end(s), f->matched))
 		snprintf(what, size, "no data of the secondary at sequence number %u", f->matched);
 	else if (f->has_s_ack)

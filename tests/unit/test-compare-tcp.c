@@ -496,6 +496,24 @@ static void a_new_connection_that_the_secondary_cannot_be_told_of_waits_for_the_
 	}
 }
 
+/* Both wait for each other then: the client has got nothing of it to acknowledge. */
+static void a_packet_of_which_the_secondary_sent_a_part_is_named_as_such(void **state)
+{
+	struct rig *r = rig_new(NULL, COMPARE_MATCH);
+
+	(void)state;
+	rig_tcp(r, ACK, 100, 1, 100, 60);
+	rig_primary(r, 1);
+	rig_tcp(r, ACK, 100, 1, 100, 20);
+	rig_secondary(r);
+	r->now += r->limits.timeout_us;
+	compare_tick(r->c, r->now);
+	rig_saw(r, "!timeout");
+	assert_string_equal(mismatch_get(&r->ring, 0)->what,
+			    "no data of the secondary behind the first 20 bytes, at 120");
+	rig_free(r);
+}
+
 static void flows_are_listed_with_their_state(void **state)
 {
 	struct rig *r = rig_new(NULL, COMPARE_MATCH);
@@ -537,6 +555,7 @@ int main(void)
 		cmocka_unit_test(only_the_running_epochs_output_of_the_secondary_counts),
 		cmocka_unit_test(
 			a_new_connection_that_the_secondary_cannot_be_told_of_waits_for_the_commit),
+		cmocka_unit_test(a_packet_of_which_the_secondary_sent_a_part_is_named_as_such),
 		cmocka_unit_test(flows_are_listed_with_their_state),
 	};
 
