@@ -85,9 +85,8 @@ static void decide_win(struct etcd_core *c, uint64_t now)
 {
 	enum etcd_verdict verdict =
 		etcd_judge(c, &c->view, c->told == ETCD_TOLD_HOLD, c->why, sizeof(c->why));
-	char owner[ETCD_VALUE_MAX], why[sizeof(c->why)];
+	char owner[ETCD_VALUE_MAX];
 
-	memcpy(why, c->why, sizeof(why));
 	switch (verdict) {
 	case ETCD_KEEP:
 		etcd_won(c, now);
@@ -99,11 +98,11 @@ static void decide_win(struct etcd_core *c, uint64_t now)
 		break;
 	case ETCD_LOSE:
 		c->dirty = false;
-		etcd_end_without(c, ARBITER_ANSWER_LOST, why);
+		etcd_end_without(c, ARBITER_ANSWER_LOST, c->why);
 		break;
 	case ETCD_UNDECIDED:
 		if (c->asked) {
-			etcd_end_without(c, ARBITER_ANSWER_UNKNOWN, why);
+			etcd_end_without(c, ARBITER_ANSWER_UNKNOWN, c->why);
 			break;
 		}
 		__attribute__((fallthrough)); /* who wins back has time */
