@@ -6,6 +6,7 @@ import pathlib
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -17,6 +18,7 @@ from processes import kill
 from tlsfiles import Authority, certtool, make_key
 from waiting import TIMEOUT_S, wait_for
 
+RELAY = pathlib.Path(__file__).resolve().parent.parent / "lib" / "linkrelay.py"
 HOST = pathlib.Path(os.environ.get("COLOD_BUILD", "build")).resolve() / "tests" / "arbiter-host"
 OWNER = "/colod/guest/owner"
 LIVE = "/colod/guest/live"
@@ -414,6 +416,41 @@ def test_endpoints_that_are_not_there_cost_little():
         assert word == "unknown" and "name.invalid" in reason
     finally:
         rig.close()
+
+
+class Relay:
+    """What stands between a host and etcd: slow, deaf, or cut, at will."""
+
+    def __init__(self, host):
+        self._process = host.namespace.popen(
+            [sys.executable, RELAY, "4000", host.etcd_address, "2379"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.order("stats")
+
+    def order(self, *words):
+        self._process.stdin.write(" ".join(map(str, words)) + "\n")
+        assert self._process.stdout.readline()
+
+
+def test_slow_and_deaf_ways_to_etcd(rig):
+    relay = Relay(rig.a)
+    rig.a.kill()
+    rig.a.start("http://127.0.0.1:4000")
+    relay.order("delay", 50)
+    assert rig.a.claim(0, "fresh", "primary") == ("won", "")
+    time.sleep(2 * TTL_MS / 1000)
+    assert rig.a.is_quiet(), "answers that take their time are answers"
+    relay.order("stall")
+    rig.a.expect("hold", "127.0.0.1:4000")
+    assert rig.etcd.get(LIVE) == "a", "held before the lease ran out"
+    relay.order("cut")
+    relay.order("go")
+    rig.a.expect("won")
+    relay.order("stall")
+    rig.a.share(7)
+    rig.wait_for_lapse()
+    relay.order("go")
+    wait_for("the session to be shared", lambda: rig.etcd.get(OWNER) == shared(7))
 
 
 def make_certificate(authority, folder, name, *addresses):
