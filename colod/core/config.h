@@ -90,11 +90,11 @@ struct endpoint {
 
 struct config {
 	char name[CONFIG_NAME_MAX + 1];
-	struct endpoint listen; /* where this host accepts its peer */
+	struct endpoint listen;                  /* where this host accepts its peer */
 	struct endpoint peers[CONFIG_MAX_PEERS]; /* where the peer accepts, by one way or another */
 	unsigned peer_count;
-	char *qemu;             /* binary, absolute or looked up in PATH */
-	char *qemu_args;        /* the user's arguments, shell-quoted, all lines joined by spaces */
+	char *qemu;      /* binary, absolute or looked up in PATH */
+	char *qemu_args; /* the user's arguments, shell-quoted, all lines joined by spaces */
 	uint64_t memory_bytes;
 	uint32_t memory_page_bytes; /* 4096 or 2 MiB */
 	enum track_kind tracking;
@@ -103,7 +103,8 @@ struct config {
 	bool run_secondary;       /* the secondary's guest runs between checkpoints */
 	uint64_t bandwidth_Bps;   /* bound for copying while the guest runs; 0: none */
 	uint32_t peer_timeout_ms; /* silence after which the link counts as lost */
-	uint32_t recover_timeout_ms; /* for how long a lost link may come back before the arbiter is asked */
+	uint32_t
+		recover_timeout_ms; /* for how long a lost link may come back before the arbiter is asked */
 	char *runtime_dir;
 	char *socket_path;   /* control socket */
 	char *control_group; /* group that may use the control socket besides root, or NULL */
