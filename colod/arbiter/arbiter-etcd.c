@@ -205,6 +205,13 @@ static bool etcd_flush(struct arbiter *a, unsigned timeout_ms)
 	return etcd_core_idle(&x->core);
 }
 
+static bool etcd_is_open(const struct arbiter *a)
+{
+	const struct etcd *x = a->impl;
+
+	return x->core.dirty || x->core.want == ETCD_WANT_RESTORE;
+}
+
 static const char *etcd_state(const struct arbiter *a)
 {
 	const struct etcd *x = a->impl;
@@ -228,5 +235,6 @@ const struct arbiter_ops arbiter_etcd_ops = {
 	.resign = etcd_resign,
 	.drop = etcd_drop,
 	.flush = etcd_flush,
+	.is_open = etcd_is_open,
 	.state = etcd_state,
 };

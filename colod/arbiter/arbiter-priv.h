@@ -22,6 +22,7 @@ struct arbiter_ops {
 	void (*resign)(struct arbiter *a);
 	void (*drop)(struct arbiter *a, bool untold); /* a win that its owner will not hear of */
 	bool (*flush)(struct arbiter *a, unsigned timeout_ms);
+	bool (*is_open)(const struct arbiter *a); /* beside a claim that is not answered */
 	const char *(*state)(const struct arbiter *a);
 };
 

@@ -148,6 +148,11 @@ bool arbiter_flush(struct arbiter *a, unsigned timeout_ms)
 	return a->ops->flush ? a->ops->flush(a, timeout_ms) : true;
 }
 
+bool arbiter_is_open(const struct arbiter *a)
+{
+	return a->asked || (a->ops->is_open && a->ops->is_open(a));
+}
+
 const char *arbiter_state(const struct arbiter *a)
 {
 	return a->ops->state ? a->ops->state(a) : "";

@@ -82,6 +82,10 @@ void arbiter_drop(struct arbiter *a);
  * handlers are not called meanwhile. Whether all is said. */
 bool arbiter_flush(struct arbiter *a, unsigned timeout_ms);
 
+/** arbiter_is_open() - a claim of this host is not answered, or what it may have moved is not known or not
+ * moved back: this host may have won. What it holds must not be given up meanwhile. */
+bool arbiter_is_open(const struct arbiter *a);
+
 /** arbiter_state() - a word or two for the status: "", "asking", "holds", "held back", "sharing",
  * "shared". */
 const char *arbiter_state(const struct arbiter *a);

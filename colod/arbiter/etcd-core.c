@@ -297,6 +297,7 @@ void etcd_core_claim(struct etcd_core *c, uint64_t now, const struct arbiter_cla
 	}
 	/* What was to be shared is, if this claim is dropped. */
 	c->dirty = c->dirty || c->want == ETCD_WANT_SHARE || c->want == ETCD_WANT_RESTORE;
+	c->sole = claim->primary && ((claim->certain && !claim->fresh) || c->sole);
 	c->claim = *claim;
 	c->want = ETCD_WANT_WIN;
 	c->asked = true;

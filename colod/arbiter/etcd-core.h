@@ -111,6 +111,7 @@ struct etcd_core {
 	uint64_t session;      /* of ETCD_WANT_SHARE and _RESTORE */
 	uint64_t last_session; /* that this host has asked to share */
 	bool shared;           /* and it is known to be */
+	bool sole;  /* a primary whose peer held nothing since when it was known to be shared */
 	bool dirty; /* a claim that was not won, as far as the caller knows, may have written */
 
 	enum etcd_step step;

@@ -116,6 +116,7 @@ static void decide_win(struct etcd_core *c, uint64_t now)
 static void done(struct etcd_core *c)
 {
 	c->shared = c->want == ETCD_WANT_SHARE;
+	c->sole = c->sole && !c->shared;
 	c->dirty = false;
 	etcd_finish(c);
 }

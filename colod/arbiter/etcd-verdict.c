@@ -85,7 +85,7 @@ static bool is_our_session(const struct etcd_core *c, uint64_t session)
 	const struct arbiter_claim *claim = &c->claim;
 
 	return session == claim->session ||
-	       (claim->primary && (claim->certain || session == c->last_session));
+	       (claim->primary && (claim->certain || c->sole || session == c->last_session));
 }
 
 static enum owner owner_of(const struct etcd_core *c, const struct etcd_view *v)

@@ -319,7 +319,7 @@ const struct fsm_cell fsm_primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] = {
 			[FSM_EV_LIVE] = TO(ILLEGAL, PAUSED),
 			[FSM_EV_LIVE_FAILED] = TO(ILLEGAL, PAUSED),
 		},
-	/* Heard alone, as the arbiter has said. */
+	/* Heard alone, as the arbiter has said; or as it has yet to say, of one whose peer is no more. */
 	[FSM_SOLO] =
 		{
 			[FSM_EV_PEER_UP] = TO(START_SYNC, ACTIVE),
@@ -337,7 +337,7 @@ const struct fsm_cell fsm_primary_table[FSM_STATE_COUNT][FSM_EVENT_COUNT] = {
 			[FSM_EV_SYNC_FAILED] = TO(NONE, SOLO),
 			[FSM_EV_QEMU_DEAD] = TO(TELL_DEAD_AND_FAIL, COMPLETED),
 			[FSM_EV_GUEST_SHUTDOWN] = TO(END_BOTH, COMPLETED),
-			[FSM_EV_RECOVER_TIMEOUT] = TO(NONE, SOLO),
+			[FSM_EV_RECOVER_TIMEOUT] = TO(ASK, SOLO),
 			[FSM_EV_WON] = TO(LET_OUT, SOLO),
 			[FSM_EV_LOST] = TO(YIELD, SETUP),
 			[FSM_EV_HOLD] = TO(MUTE, PAUSED),

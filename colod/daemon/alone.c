@@ -15,8 +15,10 @@
 
 void daemon_ask(struct daemon *d, enum asks asks)
 {
-	struct arbiter_claim c = {.session = d->session,
-				  .primary = d->role == ROLE_PRIMARY,
+	bool primary = d->role == ROLE_PRIMARY;
+	bool unshared = primary && !primary_peer_may_hold(d->primary);
+	struct arbiter_claim c = {.session = unshared ? 0 : d->session,
+				  .primary = primary,
 				  .force = asks == ASKS_FORCED,
 				  .fresh = asks == ASKS_FRESH,
 				  .reason = asks == ASKS_FRESH ? ARBITER_START : ARBITER_LOST};
@@ -83,12 +85,14 @@ const struct arbiter_handlers daemon_arbiter_handlers = {
 
 void daemon_let_out(struct daemon *d)
 {
-	bool shut = d->muted || d->state == FSM_ACTIVE;
-
-	d->alone = true;
-	d->muted = false;
 	loop_timer_disarm(d->recover_timer);
 	daemon_answer_switch(d, 0, NULL);
+	/* The first checkpoint has gone out meanwhile, and the peer may come to life with it: what is
+	 * said from here on waits for its word (S1). */
+	if (d->state == FSM_ACTIVE && primary_peer_may_hold(d->primary))
+		return;
+	d->alone = true;
+	d->muted = false;
 	if (d->state == FSM_FAILOVER)
 		return;
 	if (!d->started) {
@@ -96,7 +100,7 @@ void daemon_let_out(struct daemon *d)
 		daemon_packets_pass(d);
 		daemon_run_guest(d);
 		link_dial(d->link);
-	} else if (d->state == FSM_ACTIVE && shut) {
+	} else if (d->state == FSM_ACTIVE) {
 		daemon_packets_speak(d);
 	} else {
 		daemon_packets_pass(d);

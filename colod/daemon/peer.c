@@ -133,10 +133,17 @@ static int check_alike(const struct wire_hello *a, const struct wire_hello *b, s
 	return check_arbiter(a, b, e);
 }
 
-/* The caller's guest is heard, ours waits: ours is the one to give up. Not from within the link. */
+/* What was said of the guest may be older than the arbiter's word that it is heard here. */
+static void yield_unless_alone(struct daemon *d, const char *why)
+{
+	if (!d->alone)
+		daemon_event(d, FSM_EV_PEER_LIVE, why);
+}
+
+/* The caller's guest is heard, ours has not begun. Not from within the link. */
 static void on_yield_timer(void *arg)
 {
-	daemon_event(arg, FSM_EV_PEER_LIVE, "the guest lives on the other host");
+	yield_unless_alone(arg, "the guest lives on the other host");
 }
 
 static int refuse_primary(struct daemon *d, const struct wire_hello *h, struct err *e)
@@ -150,7 +157,9 @@ static int refuse_primary(struct daemon *d, const struct wire_hello *h, struct e
 	if (d->alone || given)
 		return err_set(e, EEXIST, "the guest lives here, in state %s",
 			       fsm_state_name(d->state));
-	if (!heard && d->state != FSM_GIVEN)
+	/* A greeting can be old: its caller may have given up on it long ago. A guest that lives is
+	 * given up by the answer to a call of ours only, which state GIVEN and PAUSED look for. */
+	if (!heard || d->started)
 		return err_set(e, EBUSY, "primary too, in state %s", fsm_state_name(d->state));
 	loop_timer_arm(d->yield_timer, 0);
 	return err_set(e, EBUSY, "becoming secondary");
@@ -171,6 +180,9 @@ static int on_accept(void *arg, const struct wire_hello *h, bool again, struct e
 	if (d->state != FSM_SETUP && d->state != FSM_COLO && d->state != FSM_PAUSED &&
 	    d->state != FSM_ACTIVE_PAUSED)
 		return err_set(e, EBUSY, "busy in state %s", fsm_state_name(d->state));
+	/* A replica that the arbiter may have chosen, as it does once, is the guest's last life. */
+	if (d->state == FSM_PAUSED && !ours.resume && arbiter_is_open(d->arbiter))
+		return err_set(e, EBUSY, "the arbiter has not said yet whose guest goes on");
 	if (d->by_order && !h->resume)
 		log_notice("link",
 			   "a primary without our session calls: the order to pause is over");
@@ -185,21 +197,49 @@ static bool on_is_ours(void *arg, const struct wire_hello *h)
 	       h->resume == d->session;
 }
 
+/*
+ * The peer may have gone on with its replica, been heard, and begun anew since: that it holds nothing
+ * now is no ground to go on with our guest, which may be older (S1). Whose epoch is not behind ours holds
+ * the replica, or held it until it gave it up. Without an arbiter it is the operator who lets one live.
+ */
+static bool may_have_lived(const struct daemon *d, const struct wire_hello *peer)
+{
+	bool waits = d->state == FSM_PAUSED || d->state == FSM_GIVEN;
+
+	return d->role == ROLE_PRIMARY && waits && d->config->arbiter != ARBITER_NONE &&
+	       primary_peer_may_hold(d->primary) && (!peer->epoch || peer->epoch < daemon_epoch(d));
+}
+
+static void refuse_peer(struct daemon *d, const char *why)
+{
+	log_warn("link", "peer %s refused: %s", link_peer_address(d->link), why);
+	link_down(d->link);
+	if (d->role == ROLE_PRIMARY)
+		link_dial_later(d->link);
+}
+
 static void on_up(void *arg, const struct wire_hello *peer, int bulk_fd, int packet_fd)
 {
 	struct daemon *d = arg;
 	bool resumes = daemon_session_can_resume(d, peer->resume);
+	bool lived = !resumes && may_have_lived(d, peer);
 	struct wire_hello ours = {};
-	struct err e;
+	struct err e = {};
 
 	on_hello(d, NULL, &ours);
-	if (check_alike(peer, &ours, &e) || peer->role == d->role) {
-		log_warn("link", "peer %s refused: %s", link_peer_address(d->link), err_msg(&e));
+	if (lived)
+		err_set(&e, EBUSY,
+			"the arbiter has to say first whether the guest has lived there");
+	else if (peer->resume && !resumes) /* it holds on to its replica for it */
+		err_set(&e, EBUSY, "the session cannot go on any more");
+	else
+		check_alike(peer, &ours, &e);
+	if (e.code || peer->role == d->role) {
 		close(bulk_fd);
 		close_fd(&packet_fd);
-		link_down(d->link);
-		if (d->role == ROLE_PRIMARY)
-			link_dial_later(d->link);
+		refuse_peer(d, err_msg(&e));
+		if (lived && !d->by_order)
+			daemon_event(d, FSM_EV_RECOVER_TIMEOUT, NULL);
 		return;
 	}
 	close_fd(&d->start_fd);
@@ -252,7 +292,7 @@ static void on_lost(void *arg, const char *reason)
 
 static void on_lives(void *arg, const char *why)
 {
-	daemon_event(arg, FSM_EV_PEER_LIVE, why);
+	yield_unless_alone(arg, why);
 }
 
 int daemon_peer_init(struct daemon *d)

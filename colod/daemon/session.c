@@ -289,8 +289,10 @@ void daemon_session_drop(struct daemon *d, const char *reason)
 	d->session = 0;
 	daemon_pause_over(d);
 	primary_set_peer_holds(d->primary, false);
-	if (!d->muted)
+	if (d->alone)
 		daemon_packets_pass(d);
+	else
+		daemon_ask(d, ASKS_CERTAIN);
 	daemon_answer_switch(d, -ENOTCONN, reason);
 	look_for_peer(d, true);
 	daemon_redeliver_term(d);

@@ -108,6 +108,26 @@ static void a_primary_stands_in_the_session_it_shared_last(void **state)
 	assert_int_equal(etcd_judge(&c, &v, false, why, sizeof(why)), ETCD_TAKE);
 }
 
+/* Its next replica was whole before etcd could be told so, and the link broke again. */
+static void a_primary_remembers_that_the_session_before_is_void(void **state)
+{
+	struct arbiter_claim certain = {.session = 9, .primary = true, .certain = true};
+	struct arbiter_claim plain = {.session = 9, .primary = true};
+	struct etcd_view v = view_of("shared 0000000000000007", NULL);
+	struct etcd_core c;
+	char why[320];
+
+	(void)state;
+	etcd_core_init(&c, "a", 5000, 10000, 1);
+	etcd_core_claim(&c, 1, &certain);
+	etcd_core_share(&c, 2, 9);
+	etcd_core_claim(&c, 3, &plain);
+	assert_int_equal(etcd_judge(&c, &v, false, why, sizeof(why)), ETCD_TAKE);
+	plain.primary = false; /* it is not one any more */
+	etcd_core_claim(&c, 4, &plain);
+	assert_int_equal(etcd_judge(&c, &v, false, why, sizeof(why)), ETCD_LOSE);
+}
+
 /* ---- a host and an etcd that does as it is told ---- */
 
 struct rig {
@@ -497,6 +517,7 @@ int main(void)
 		cmocka_unit_test(nobody_takes_what_another_may_have_been_heard_with),
 		cmocka_unit_test(nobody_takes_anything_while_another_is_live),
 		cmocka_unit_test(a_primary_stands_in_the_session_it_shared_last),
+		cmocka_unit_test(a_primary_remembers_that_the_session_before_is_void),
 		cmocka_unit_test(a_lease_is_renewed_three_times_as_often_as_it_must),
 		cmocka_unit_test(output_is_held_before_the_lease_can_have_run_out),
 		cmocka_unit_test(a_slow_answer_makes_the_lease_no_longer),
