@@ -16,6 +16,8 @@ DEB_BUILD := gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libxxhas
 DEB_RUN   := qemu-system-x86 seabios ipxe-qemu nftables iptables kmod
 DEB_TEST  := libcmocka-dev python3 python3-pytest busybox-static cpio iproute2 clang libclang-rt-14-dev \
 	clang-format clang-tidy mandoc procps util-linux gnutls-bin
+# For `make docs` alone.
+DEB_DOCS  := graphviz
 
 MAKEFLAGS += --no-builtin-rules
 # V=1 shows whole commands.
@@ -70,6 +72,7 @@ define HELP
   bench         figures and tables; QUICK=1: fewer and smaller cases; also bench-ckpt, bench-scan,
                 bench-compare, bench-tls, bench-net alone, bench-report: the tables of the last figures
   install       into DESTDIR, PREFIX=/usr
+  docs          docs/failover.svg, of what colod --dump-fsm prints
   deps          the Debian packages that all this needs
   clean         remove BUILD (default build/)
 

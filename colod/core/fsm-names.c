@@ -156,29 +156,46 @@ static enum role role_after(enum role r, enum fsm_action a)
 	return a == FSM_YIELD ? ROLE_SECONDARY : r;
 }
 
+/* One edge for all that leads from one state to another: the picture shows states, its labels cells. */
+static void dump_edge(FILE *f, enum role r, enum fsm_state s, enum role to, enum fsm_state next)
+{
+	bool begun = false;
+
+	for (unsigned ev = 0; ev < FSM_EVENT_COUNT; ev++) {
+		struct fsm_cell c = fsm_step(r, s, ev);
+
+		if (!worth_drawing(s, &c) || role_after(r, c.action) != to || c.next != next)
+			continue;
+		if (!begun) {
+			fprintf(f, "\t");
+			print_node(f, r, s);
+			fprintf(f, " -> ");
+			print_node(f, to, next);
+			fprintf(f, " [label=\"");
+		}
+		begun = true;
+		fprintf(f, "%s / %s\\l", event_names[ev], action_names[c.action]);
+	}
+	if (begun)
+		fprintf(f, "\"];\n");
+}
+
 static void dump_edges(FILE *f, enum role r)
 {
 	for (unsigned s = 0; s < FSM_STATE_COUNT; s++) {
 		if (!fsm_is_state_of(r, s))
 			continue;
-		for (unsigned ev = 0; ev < FSM_EVENT_COUNT; ev++) {
-			struct fsm_cell c = fsm_step(r, s, ev);
-
-			if (!worth_drawing(s, &c))
-				continue;
-			fprintf(f, "\t");
-			print_node(f, r, s);
-			fprintf(f, " -> ");
-			print_node(f, role_after(r, c.action), c.next);
-			fprintf(f, " [label=\"%s / %s\"];\n", event_names[ev],
-				action_names[c.action]);
-		}
+		for (unsigned to = 0; to < ROLE_COUNT; to++)
+			for (unsigned next = 0; next < FSM_STATE_COUNT; next++)
+				dump_edge(f, r, s, to, next);
 	}
 }
 
 void fsm_dump_dot(FILE *f)
 {
-	fprintf(f, "digraph colod_failover {\n\trankdir=LR;\n\tnode [shape=box, style=rounded];\n");
+	fprintf(f, "digraph colod_failover {\n"
+		   "\tnode [shape=box, style=rounded, fontname=\"sans-serif\"];\n"
+		   "\tedge [fontname=\"sans-serif\", fontsize=9];\n");
 	dump_role(f, ROLE_PRIMARY);
 	dump_role(f, ROLE_SECONDARY);
 	dump_edges(f, ROLE_PRIMARY);
