@@ -11,6 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A killed QEMU gives back its memory: 0.1 s for each GB. */
+#define DYING_MS 10000
+
 /* ---- finding ---- */
 
 /*
@@ -49,6 +52,25 @@ static int cannot(const struct statefile *s, struct err *e)
 			  (int)s->qemu_pid);
 }
 
+/* The taps go where those of a new guest do. */
+static int fetch(struct daemon *d, const struct statefile *s, int pidfd, struct err *e)
+{
+	struct qemu_fds_kept *fds = &d->found_fds;
+	int r;
+
+	memset(fds, -1, sizeof(*fds));
+	daemon_fds_take(fds, s);
+	d->found_kept = fds->ram >= 0;
+	r = qemu_fetch_fds(fds, s, pidfd, e);
+	memcpy(d->tap_fds, fds->taps, sizeof(d->tap_fds));
+	if (!r)
+		return 0;
+	close_fd(&fds->ram);
+	close_fd(&fds->uffd);
+	daemon_taps_close(d);
+	return r;
+}
+
 int daemon_find(struct daemon *d, struct err *e)
 {
 	autofree char *text = NULL;
@@ -69,6 +91,8 @@ int daemon_find(struct daemon *d, struct err *e)
 		return end_unused(d, pidfd, e);
 	if (statefile_fits(&s, d->config, e))
 		return cannot(&s, e);
+	if (fetch(d, &s, pidfd, e))
+		return qemu_has_ended(pidfd, DYING_MS) ? check_gone(d, &s, e) : cannot(&s, e);
 	d->found_pidfd = steal_fd(&pidfd);
 	d->noted = s;
 	return 1;
@@ -77,32 +101,20 @@ int daemon_find(struct daemon *d, struct err *e)
 int daemon_adopt(struct daemon *d, const struct qemu_handlers *h, struct err *e)
 {
 	struct statefile *s = &d->noted;
-	struct qemu_fds_kept fds = {.ram = -1, .uffd = -1};
-	bool kept;
-	int r;
 
-	memset(fds.taps, -1, sizeof(fds.taps));
 	if (standing_role(s->standing) != d->role)
 		log_notice("main", "the guest that runs here makes this host the %s",
 			   role_name(standing_role(s->standing)));
 	d->role = standing_role(s->standing);
 	d->track_kind = s->tracking;
-	daemon_fds_take(&fds, s);
-	kept = fds.ram >= 0;
-	r = qemu_fetch_fds(&fds, s, d->found_pidfd, e);
-	memcpy(d->tap_fds, fds.taps, sizeof(d->tap_fds));
 	for (unsigned i = 0; i < s->nic_count; i++)
 		d->config->nics[i].mtu = s->nics[i].mtu;
-	if (r) {
-		close_fd(&fds.ram);
-		close_fd(&fds.uffd);
-		return cannot(s, e);
-	}
 	log_notice("qemu", "found pid=%d standing=%s epoch=%llu descriptors=%s", (int)s->qemu_pid,
 		   standing_name(s->standing), (unsigned long long)s->epoch,
-		   kept ? "systemd" : "process");
+		   d->found_kept ? "systemd" : "process");
 	d->found = true;
-	if (qemu_adopt(&d->qemu, d->loop, d->config, s, steal_fd(&d->found_pidfd), &fds, h, d, e))
+	if (qemu_adopt(&d->qemu, d->loop, d->config, s, steal_fd(&d->found_pidfd), &d->found_fds, h,
+		       d, e))
 		return cannot(s, e);
 	return 0;
 }

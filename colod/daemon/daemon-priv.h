@@ -77,8 +77,9 @@ struct daemon {
 	char *state_path, *flows_path;
 	struct statefile noted; /* as in the file; qemu_pid 0: there is none */
 	uint64_t noted_state_at_us;
-	bool found;
+	bool found, found_kept; /* by systemd, its descriptors were */
 	int found_pidfd;
+	struct qemu_fds_kept found_fds;
 	struct loop_src *upgrade_timer;
 	unsigned upgrade_tries;
 
@@ -132,6 +133,7 @@ void daemon_note_end(struct daemon *d);
 /* fds.c */
 void daemon_fds_keep(struct daemon *d);
 void daemon_fds_forget(struct daemon *d);
+void daemon_fds_drop(struct daemon *d); /* nor are those needed that we were given */
 void daemon_fds_take(struct qemu_fds_kept *fds, const struct statefile *s);
 
 /* adopt.c. find: 1 when there is a guest to adopt, 0 when one is to be started. */

@@ -205,7 +205,7 @@ static int start_qemu(struct daemon *d, struct err *e)
 {
 	int r;
 
-	daemon_fds_forget(d);
+	daemon_fds_drop(d);
 	r = daemon_taps_open(d, e);
 	if (!r)
 		r = qemu_start(&d->qemu, d->loop, d->config, d->track_kind, d->tap_fds,

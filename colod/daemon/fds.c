@@ -18,6 +18,8 @@
 #define NAME_UFFD "colod-uffd"
 #define NAME_TAP  "colod-tap" /* and its number */
 
+#define FORGET_US (5 * USEC_PER_SEC)
+
 /* Without FDPOLL=0 systemd drops a tap that is down. Without systemd all of this does nothing. */
 static void keep(const char *name, int fd)
 {
@@ -44,6 +46,18 @@ void daemon_fds_keep(struct daemon *d)
 		tap_name(name, i);
 		keep(name, d->tap_fds[i]);
 	}
+}
+
+void daemon_fds_drop(struct daemon *d)
+{
+	int n = sd_listen_fds(1);
+
+	if (n <= 0)
+		return;
+	for (int i = 0; i < n; i++)
+		close(SD_LISTEN_FDS_START + i);
+	daemon_fds_forget(d);
+	sd_notify_barrier(0, FORGET_US); /* its own copies are closed then */
 }
 
 /* A tap that is kept open could not be made anew. */

@@ -45,7 +45,7 @@ int process_started(pid_t pid, uint64_t *ticks)
 	return 0;
 }
 
-static bool has_ended(int pidfd, int wait_ms)
+bool qemu_has_ended(int pidfd, int wait_ms)
 {
 	struct pollfd p = {.fd = pidfd, .events = POLLIN};
 
@@ -63,7 +63,7 @@ int qemu_find(const struct statefile *s, struct err *e)
 	if (pidfd < 0 && code != ESRCH)
 		return err_errno(e, code, "cannot look for process %d", (int)s->qemu_pid);
 	if (pidfd < 0 || strcmp(boot_id, s->boot_id) || process_started(s->qemu_pid, &started) ||
-	    started != s->qemu_started || has_ended(pidfd, 0))
+	    started != s->qemu_started || qemu_has_ended(pidfd, 0))
 		return err_set(e, ESRCH, "QEMU (process %d) has ended", (int)s->qemu_pid);
 	return steal_fd(&pidfd);
 }
@@ -72,7 +72,7 @@ int qemu_end_found(int pidfd, struct err *e)
 {
 	if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) && errno != ESRCH)
 		return err_errno(e, errno, "cannot end QEMU");
-	if (!has_ended(pidfd, END_MS))
+	if (!qemu_has_ended(pidfd, END_MS))
 		return err_set(e, ETIMEDOUT, "QEMU did not end when it was killed");
 	return 0;
 }

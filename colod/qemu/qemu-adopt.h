@@ -18,6 +18,10 @@ int process_started(pid_t pid, uint64_t *ticks);
  */
 int qemu_find(const struct statefile *s, struct err *e);
 
+/** qemu_has_ended() - waits for it, but not longer than @wait_ms. A process that was killed has closed
+ * its files some time before. */
+bool qemu_has_ended(int pidfd, int wait_ms);
+
 /** qemu_end_found() - SIGKILL, and wait for the end. 0, -ETIMEDOUT or -errno. */
 int qemu_end_found(int pidfd, struct err *e);
 

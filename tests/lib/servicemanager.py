@@ -4,10 +4,11 @@
 import array
 import os
 import socket
+import threading
 
 # bash, since dash cannot name descriptors of two digits.
 START = """i=3
-for fd in $KEPT; do eval "exec $i<&$fd"; i=$((i + 1)); done
+for fd in $KEPT; do eval "exec $i<&$fd $fd<&-"; i=$((i + 1)); done
 LISTEN_PID=$$ exec "$@" """
 
 
@@ -19,28 +20,30 @@ class ServiceManager:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(str(self.path))
         self.store, self.told = {}, []
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
 
-    def read(self):
-        """Take what colod has said since."""
+    def listen(self):
         while True:
-            try:
-                text, ancillary, _, _ = self.sock.recvmsg(4096, 4096, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return self
+            text, ancillary, _, _ = self.sock.recvmsg(4096, 4096)
             fds = array.array("i")
             for _, _, data in ancillary:
                 fds.frombytes(data)
-            self.take(dict(line.split("=", 1) for line in text.decode().split("\n") if line), fds)
+            message = dict(line.split("=", 1) for line in text.decode().split("\n") if line)
+            if "END" in message:
+                return
+            self.take(message, fds)
 
     def take(self, message, fds):
         self.told.append(message)
         name = message.get("FDNAME")
-        if "FDSTORE" in message:
-            assert message["FDPOLL"] == "0" and len(fds) == 1, message
+        if message.get("FDSTORE") and message.get("FDPOLL") == "0":
             self.forget(name)
-            self.store[name] = fds[0]
+            self.store[name] = fds.pop()
         elif "FDSTOREREMOVE" in message:
             self.forget(name)
+        for fd in fds:  # that of a barrier: everything before it is done
+            os.close(fd)
 
     def forget(self, name):
         if name in self.store:
@@ -48,7 +51,7 @@ class ServiceManager:
 
     def started(self):
         """How often the service has said that it is ready."""
-        return sum("READY" in message for message in self.read().told)
+        return sum("READY" in message for message in self.told)
 
     def popen(self, host, argv, **kwargs):
         """Start the service with what is kept for it."""
@@ -58,6 +61,9 @@ class ServiceManager:
         return host.popen(["bash", "-c", START, "service", *argv], env=env, pass_fds=fds, **kwargs)
 
     def close(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(b"END=1", str(self.path))
+        self.thread.join()
         for name in list(self.store):
             self.forget(name)
         self.sock.close()

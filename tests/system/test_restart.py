@@ -262,7 +262,11 @@ def test_what_the_service_manager_keeps_is_used_again(make_pair):
         # A tap that is kept open could not be made again.
         node.terminate()
         assert node.wait_exit() == 0
-        assert not node.manager.read().store
+        wait_for("the descriptors to go", lambda: not node.manager.store)
+        node.start("primary")
+        pair.wait_booted(node)
+        wait_for("the descriptors", lambda: len(node.manager.store) == 3)
+        node.kill_all()
         node.start("primary")
         pair.wait_booted(node)
     finally:
