@@ -141,6 +141,8 @@ static void act_end(struct daemon *d, enum wire_type word, const char *reason, i
 		/* A peer that goes on has to be able to. */
 		if (d->alone || word == WIRE_STOP)
 			arbiter_resign(d->arbiter);
+		else
+			arbiter_drop(d->arbiter); /* what would be won now would be nobody's */
 		arbiter_flush(d->arbiter, LAST_WORDS_MS);
 	}
 	if (d->link) {
@@ -180,6 +182,9 @@ static bool perform_session(struct daemon *d, enum fsm_action action, enum fsm_e
 		return true;
 	case FSM_RESUMED:
 		daemon_pause_over(d);
+		/* A first copy: the guest is heard alone, if it may be. */
+		if (d->role == ROLE_PRIMARY && !d->alone && !primary_peer_may_hold(d->primary))
+			daemon_ask(d, ASKS_CERTAIN);
 		return true;
 	case FSM_DROP_PEER:
 		daemon_session_drop(d, reason);

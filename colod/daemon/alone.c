@@ -28,7 +28,9 @@ void daemon_ask(struct daemon *d, enum asks asks)
 	if (d->role == ROLE_PRIMARY && d->state != FSM_GIVEN)
 		c.certain = !primary_peer_may_hold(d->primary) ||
 			    (d->config->solo_allowed && d->config->arbiter == ARBITER_NONE);
-	c.certain |= asks == ASKS_CERTAIN;
+	if (asks == ASKS_CERTAIN || asks == ASKS_FORCED)
+		d->peer_dead = true;
+	c.certain |= asks == ASKS_CERTAIN || (!primary && d->peer_dead);
 	/* ARP and the like have gone on until here: the other side may live from now on (S3). */
 	if (d->role == ROLE_PRIMARY && d->state == FSM_PAUSED && asks == ASKS && !c.certain)
 		daemon_packets_shut(d);
@@ -137,6 +139,7 @@ void daemon_go_solo(struct daemon *d)
 	daemon_pause_over(d);
 	daemon_packets_pass(d);
 	daemon_answer_switch(d, 0, NULL);
+	link_down(d->link); /* a greeting under way still offers the session */
 	link_dial(d->link);
 	daemon_redeliver_term(d);
 }

@@ -55,6 +55,7 @@ struct daemon {
 	uint64_t paused_at_us; /* 0: not paused */
 	uint64_t up_at_us;     /* when the link came up last */
 	unsigned quick_losses; /* in a row */
+	bool peer_dead;        /* for sure, until somebody calls: asked again as such */
 	bool by_order;         /* paused by an operator: no dialing, no asking */
 	struct loop_src *recover_timer;
 

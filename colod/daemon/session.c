@@ -150,6 +150,8 @@ static void on_recover_timeout(void *arg)
 	uint64_t heard = link_last_heard_us(d->link);
 	char reason[80];
 
+	if (d->role == ROLE_SECONDARY)
+		limit += limit / 5; /* as in recover_us() */
 	/* It is calling: one that goes live now would do so beside its living primary. */
 	if (d->paused_at_us && heard > d->paused_at_us && now - heard < limit) {
 		loop_timer_arm(d->recover_timer, heard + limit - now);
@@ -169,7 +171,7 @@ void daemon_ask_later(struct daemon *d, uint64_t us)
 void daemon_pause_over(struct daemon *d)
 {
 	d->paused_at_us = 0;
-	d->by_order = false;
+	d->by_order = d->peer_dead = false;
 	loop_timer_disarm(d->recover_timer);
 }
 
@@ -224,6 +226,9 @@ void daemon_session_pause_by_order(struct daemon *d, enum fsm_event ev, const ch
 	suspend(d);
 	d->by_order = true;
 	arbiter_drop(d->arbiter);
+	/* The peer may not have heard it, and go live. */
+	if (d->role == ROLE_PRIMARY && ev == FSM_EV_OP_PAUSE && primary_peer_may_hold(d->primary))
+		daemon_packets_shut(d);
 	loop_timer_disarm(d->recover_timer);
 	begin_pause(d, reason);
 	log_notice("link",
@@ -250,8 +255,10 @@ void daemon_session_pause_void(struct daemon *d, const char *reason)
 
 void daemon_session_dial(struct daemon *d)
 {
+	/* Without an order the peer's time goes on as well. */
+	if (d->by_order || !d->paused_at_us)
+		d->paused_at_us = clock_now_us();
 	d->by_order = false;
-	d->paused_at_us = clock_now_us();
 	arm_recover(d);
 	link_down(d->link); /* a dialing that has come far in its pauses */
 	link_dial(d->link);
@@ -269,9 +276,10 @@ void daemon_session_resume(struct daemon *d)
 {
 	int fd = steal_fd(&d->start_fd);
 
-	d->by_order = false;
+	d->by_order = d->peer_dead = false;
 	loop_timer_disarm(d->recover_timer);
 	arbiter_drop(d->arbiter);
+	daemon_answer_switch(d, -ECANCELED, "the link is back");
 	daemon_packets_resume(d);
 	if (!d->muted)
 		daemon_packets_unshut(d);
