@@ -230,9 +230,8 @@ static int collect_undo(struct rules *r, struct err *e)
 			continue;
 		ret = rules_switches_get(bridge, &u->before, e);
 		before = u->before;
-		if (own_undo(text, r->label, bridge, &before))
-			u->before = before;
-		else if (others_undo(text, r->label, bridge, &before, &vlan_known))
+		if (own_undo(text, r->label, bridge, &before) ||
+		    others_undo(text, r->label, bridge, &before, &vlan_known))
 			u->before = before;
 		else if (vlan_known)
 			u->before.vlan = before.vlan;

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Ways for a host to be lost under its clients' load, and what must hold then."""
 
+import pathlib
 import time
 
 from netclient import Loads
 from netloads import ANY
+from processes import alive
+from waiting import wait_for
 
 CONFIG = {"peer_timeout_ms": 500}
 # An answer let out in a host's last milliseconds may be unknown to the other, which gives it again.
@@ -42,6 +45,20 @@ def take_over(pair, node):
     status = other.wait_state("solo")
     assert status["role"] == "primary"
     return other
+
+
+def has_tap(host):
+    return host.run(["ip", "link", "show", "tap0"]).returncode == 0
+
+
+def wait_gone(node, pid):
+    """Wait until a killed QEMU has given back what it had: its threads end one by one."""
+    def gone():
+        tasks = pathlib.Path(f"/proc/{pid}/task")
+        return (not alive(pid) and not has_tap(node.host)
+                and (not tasks.exists() or len(list(tasks.iterdir())) <= 1))
+
+    wait_for(f"the end of QEMU on {node.folder.name}", gone)
 
 
 def lose(pair, node, rng, blow, specs, may_lose=ANY):

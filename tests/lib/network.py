@@ -188,7 +188,7 @@ class GuestNet:
     def __init__(self, switch, client, hosts):
         self.hosts = hosts
         self.switch = Namespace(switch)
-        self.switch.add_bridge(self.BRIDGE, self._bridge_mac(0))
+        self.switch.add_bridge(self.BRIDGE, self.bridge_mac(0))
         for number, host in enumerate(hosts):
             self._add_host(host, number)
         self.client = Namespace(client)
@@ -215,13 +215,13 @@ class GuestNet:
         return f"52:54:00:09:00:{nic + 2:02x}"
 
     @staticmethod
-    def _bridge_mac(number):
+    def bridge_mac(number):
         return f"02:09:00:00:00:{number:02x}"
 
     def _add_host(self, host, number):
         add_cable(self.switch, self._port(host), host, self.UPLINK)
         self.switch.enslave(self._port(host), self.BRIDGE)
-        host.add_bridge(self.BRIDGE, self._bridge_mac(number + 1))
+        host.add_bridge(self.BRIDGE, self.bridge_mac(number + 1))
         host.enslave(self.UPLINK, self.BRIDGE)
         self._add_addresses(host, self.BRIDGE, 11 + number)
 

@@ -6,12 +6,14 @@ that host, whether anybody gets it or not.
 """
 
 import dataclasses
+import itertools
 import socket
 import struct
 import threading
 
 from network import GuestNet
 from netscope import run_in
+from waiting import wait_for
 
 ETH_P_ALL = 3
 SO_RCVBUFFORCE = 33
@@ -19,6 +21,10 @@ SOL_PACKET, PACKET_STATISTICS = 263, 6
 PACKET_OUTGOING = 4
 RCVBUF_BYTES = 64 << 20
 GUEST_MAC = bytes.fromhex(GuestNet.mac(0).replace(":", ""))
+# A frame that no bridge passes on: for the switch itself, of the type for local experiments.
+SWITCH_MAC = bytes.fromhex(GuestNet.bridge_mac(0).replace(":", ""))
+CLIENT_MAC = bytes.fromhex("02090000ff01")
+MARK_TYPE = b"\x88\xb5"
 TCP, UDP = 6, 17
 PORT_DIFFERS, PORT_COUNTS = 8, 11
 # See countload.py: a name, padding, and the guest's stamp.
@@ -70,15 +76,22 @@ def parse(frame, origin):
     return Packet(origin, from_guest, proto, ports[0 if from_guest else 1], data[header:])
 
 
+def _send_to_switch(mark):
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind(("eth0", 0))
+        sock.send(SWITCH_MAC + CLIENT_MAC + MARK_TYPE + mark)
+
+
 class OutputLog:
     """Records in a thread from with to the end of the block; origin is "a", "b" or "client"."""
 
     def __init__(self, network):
-        self.switch = network.guest_net.switch
+        self.switch, self.client = network.guest_net.switch, network.guest_net.client
         self.frames = []
         self.lost = 0
         self._ends = False
         self._ports = {}
+        self._marks = itertools.count(1)
 
     def _open(self):
         # Of all interfaces: one queue keeps the order between them.
@@ -126,7 +139,18 @@ class OutputLog:
                 if packet.from_guest and packet.proto in (TCP, UDP)]
 
     def position(self):
-        return len(self.frames)
+        """Where the log is when it has all that has left the hosts until now.
+
+        The reader may be late: what it has to read first shows a frame of the client's own.
+        """
+        since, mark = len(self.frames), b"mark %d" % next(self._marks)
+        run_in(self.client, lambda: _send_to_switch(mark))
+
+        def after_mark():
+            return next((at for at, (frame, _) in enumerate(self.frames[since:], since + 1)
+                         if frame.endswith(MARK_TYPE + mark)), None)
+
+        return wait_for("the log to be read", after_mark)
 
 
 class _Oracle:
@@ -176,6 +200,7 @@ def assert_never_contradicted(log):
     after a count has left gets a higher one. Returns how many answers that was seen on.
     """
     oracle = _Oracle()
+    log.position()
     for packet in log.packets():
         if packet.port not in (PORT_DIFFERS, PORT_COUNTS) or not packet.payload:
             continue

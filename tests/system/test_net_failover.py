@@ -4,7 +4,7 @@
 import pytest
 
 from netblows import (CONFIG, at_a_random_moment, kill_colod, kill_host, kill_qemu, lose,
-                      silence_host, take_over)
+                      silence_host, take_over, wait_gone)
 from netclient import Loads, Server, guest_results
 from netloads import BULK, LIGHT, MODES, MODES_ON_QEMUS, QUIET, STREAMS, TALKER
 from waiting import wait_for
@@ -63,6 +63,7 @@ def test_connections_that_the_guest_made_survive(make_pair, rng, scale, mode):
 
 
 def restart_as_secondary(pair, node):
+    wait_gone(node, node.qemu_pid())
     pair.network.unsilence(node.host)
     node.start("secondary")
     pair.wait_protected()

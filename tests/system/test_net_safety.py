@@ -2,17 +2,16 @@
 """What has left a host binds the guest for ever: nothing leaves that the survivor does not know."""
 
 import json
-import pathlib
 import time
 
 import pytest
 
 from countload import CountLoad
+from netblows import has_tap, wait_gone
 from netflood import AskStatus, flood_datagrams, flood_syns, own_memory
 from network import GuestNet
 from outputlog import PORT_COUNTS, PORT_DIFFERS, OutputLog, assert_never_contradicted
 from pair import Guest
-from processes import alive
 from waiting import wait_for
 
 V4, V6 = GuestNet.v4(2), GuestNet.v6(2)
@@ -64,20 +63,6 @@ def take_over(pair, node):
     other = pair.other(node)
     assert other.wait_state("solo")["role"] == "primary"
     return other
-
-
-def has_tap(host):
-    return host.run(["ip", "link", "show", "tap0"]).returncode == 0
-
-
-def wait_gone(node, pid):
-    """Wait until a killed QEMU has given back what it had: its threads end one by one."""
-    def gone():
-        tasks = pathlib.Path(f"/proc/{pid}/task")
-        return (not alive(pid) and not has_tap(node.host)
-                and (not tasks.exists() or len(list(tasks.iterdir())) <= 1))
-
-    wait_for(f"the end of QEMU on {node.folder.name}", gone)
 
 
 def restart_as_secondary(pair, node):
@@ -139,7 +124,8 @@ def cut_off_primary(make_pair, **config):
     """A pair that nobody decides for, whose primary loses its peer soon and whose secondary does not."""
     pair = make_pair(nics=1, guest=QUIET, mode="colo", arbiter="none", arbiter_command=[],
                      **config)
-    pair.a.config["peer_timeout_ms"] = 500
+    # It hears but answers to its checkpoints: the other's heartbeats are as rare as it is patient.
+    pair.a.config["peer_timeout_ms"] = 2000
     pair.b.config["peer_timeout_ms"] = 600000
     return pair.start()
 
