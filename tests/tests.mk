@@ -86,7 +86,7 @@ fuzz: $(FUZZ)
 		echo "== $$n, $(FUZZ_SECONDS) s"; $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 \
 		-verbosity=0 $(BUILD)/fuzz/corpus/$$n >$$f.log 2>&1 || { cat $$f.log; exit 1; }; done
 
-# What is made of the program and checked in; test-fsm holds the graph to the tables.
+# What is made of the program and checked in; test-fsm-picture holds the graph to the tables.
 .PHONY: docs
 docs: $(BUILD)/colod
 	@command -v dot >/dev/null || { echo "make docs needs: apt-get install $(DEB_DOCS)"; exit 1; }
