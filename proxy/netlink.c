@@ -20,6 +20,7 @@
 #define MS_PER_TICK 10
 
 _Static_assert(NETLINK_PORT_DISABLED == BR_STATE_DISABLED, "linux/if_bridge.h");
+_Static_assert(NETLINK_PORT_LEARNING == BR_STATE_LEARNING, "linux/if_bridge.h");
 _Static_assert(NETLINK_PORT_FORWARDING == BR_STATE_FORWARDING, "linux/if_bridge.h");
 
 static void free_msg(struct nl_msg **m)

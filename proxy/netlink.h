@@ -16,6 +16,7 @@ struct nl_sock;
 /* States of a bridge port, linux/if_bridge.h. */
 enum netlink_port_state {
 	NETLINK_PORT_DISABLED = 0,
+	NETLINK_PORT_LEARNING = 2,
 	NETLINK_PORT_FORWARDING = 3,
 };
 

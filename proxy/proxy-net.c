@@ -45,7 +45,7 @@ static void check_bridge(struct proxy *p, const struct port *o)
 static int find_place(struct proxy *p, struct port *o, struct err *e)
 {
 	bool in = o->bridge.index ? o->tap.master == o->bridge.index &&
-					    o->tap.port_state != NETLINK_PORT_DISABLED
+					    o->tap.port_state == NETLINK_PORT_FORWARDING
 				  : o->tap.is_up;
 	int r = 0;
 
@@ -373,13 +373,14 @@ static int join(struct proxy *p, struct port *o, struct err *e)
 	return r;
 }
 
-/* A port that is shut drops even what a rule releases: ARP, neighbour discovery, pure acks. */
+/* A port that is shut drops even what a rule releases: ARP, neighbour discovery. One that is learning
+ * does so behind the packet filter, so that what is to be held is (br_handle_frame_finish()). */
 static void shut(struct proxy *p, struct port *o, struct err *e)
 {
 	if (!o->joined)
 		return;
 	if (!o->bridge.index ||
-	    netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_DISABLED, NULL))
+	    netlink_set_port_state(&p->netlink, &o->tap, NETLINK_PORT_LEARNING, NULL))
 		netlink_set_up(&p->netlink, &o->tap, false, e);
 	o->joined = false;
 	o->shut = true;

@@ -91,7 +91,8 @@ enum proxy_op {
 			 runs is compared from the next CLOSE on */
 	PROXY_SHUT,   /* a guest that is heard here, while somebody else may be asked to take over:
 			 nothing leaves, ARP neither, until UNSHUT, SPEAK, PASS or TAKE_OVER; what is
-			 held stays so, what comes is lost as in a network that is down */
+			 held stays so, what comes for the guest is lost, and on a routed tap what it
+			 says, too */
 	PROXY_UNSHUT, /* undoes PROXY_SHUT, and nothing else */
 	PROXY_SPEAK,  /* primary, in a session whose peer holds nothing yet: as PROXY_PASS, but the
 			 session goes on. After its first CLOSE only as PROXY_UNSHUT */
