@@ -7,7 +7,6 @@ from netblows import CONFIG, REPEATED, kill_colod, kill_host, lose
 from netclient import Loads
 from netloads import FRAGMENTS, LIGHT, MODES_ON_QEMUS, QUIET, STREAMS, TAGGED
 
-
 # Datagrams for a guest whose port is shut while the arbiter is asked.
 WHILE_SHUT = 4
 
