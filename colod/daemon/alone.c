@@ -13,6 +13,34 @@
 
 /* ---- asking ---- */
 
+/*
+ * ARP and the like go on in a pause, but the other side may live soon after we have asked (S3). It asks
+ * by a fifth of peer_timeout_ms later than we do, session.c: an answer that comes before costs the guest
+ * no frame.
+ */
+static uint64_t shut_after_us(const struct daemon *d)
+{
+	return d->config->peer_timeout_ms * USEC_PER_MSEC / 10;
+}
+
+static bool needs_to_shut(const struct daemon *d)
+{
+	return d->role == ROLE_PRIMARY && d->state == FSM_PAUSED && !d->alone;
+}
+
+static void on_shut_timer(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (needs_to_shut(d))
+		daemon_packets_shut(d);
+}
+
+int daemon_alone_init(struct daemon *d)
+{
+	return loop_add_timer(d->loop, &d->shut_timer, on_shut_timer, d);
+}
+
 void daemon_ask(struct daemon *d, enum asks asks)
 {
 	bool primary = d->role == ROLE_PRIMARY;
@@ -31,9 +59,8 @@ void daemon_ask(struct daemon *d, enum asks asks)
 	if (asks == ASKS_CERTAIN || asks == ASKS_FORCED)
 		d->peer_dead = true;
 	c.certain |= asks == ASKS_CERTAIN || (!primary && d->peer_dead);
-	/* ARP and the like have gone on until here: the other side may live from now on (S3). */
-	if (d->role == ROLE_PRIMARY && d->state == FSM_PAUSED && asks == ASKS && !c.certain)
-		daemon_packets_shut(d);
+	if (needs_to_shut(d) && asks == ASKS && !c.certain)
+		loop_timer_arm(d->shut_timer, shut_after_us(d));
 	arbiter_claim(d->arbiter, &c);
 }
 
@@ -76,6 +103,7 @@ static void on_unknown(void *arg, const char *reason)
 	struct daemon *d = arg;
 
 	note_answer(d, reason);
+	on_shut_timer(d);
 	daemon_answer_switch(d, -EAGAIN, reason);
 	daemon_ask_later(d, ASK_AGAIN_US);
 }

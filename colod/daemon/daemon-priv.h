@@ -57,7 +57,7 @@ struct daemon {
 	unsigned quick_losses; /* in a row */
 	bool peer_dead;        /* for sure, until somebody calls: asked again as such */
 	bool by_order;         /* paused by an operator: no dialing, no asking */
-	struct loop_src *recover_timer;
+	struct loop_src *recover_timer, *shut_timer;
 
 	/* A session that begins as soon as the engine has finished with the one before. */
 	struct loop_src *start_timer, *yield_timer;
@@ -149,6 +149,7 @@ int daemon_upgrade_init(struct daemon *d);
 /* alone.c */
 enum asks { ASKS, ASKS_CERTAIN, ASKS_FORCED, ASKS_FRESH };
 extern const struct arbiter_handlers daemon_arbiter_handlers;
+int daemon_alone_init(struct daemon *d);
 void daemon_ask(struct daemon *d, enum asks asks);
 void daemon_let_out(struct daemon *d);
 void daemon_mute(struct daemon *d);

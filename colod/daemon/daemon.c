@@ -229,6 +229,8 @@ static int set_up(struct daemon *d, struct err *e)
 	if (!r)
 		r = daemon_session_init(d);
 	if (!r)
+		r = daemon_alone_init(d);
+	if (!r)
 		r = daemon_peer_init(d);
 	if (!r)
 		r = daemon_upgrade_init(d);
@@ -279,6 +281,7 @@ static void tear_down(struct daemon *d)
 	daemon_taps_close(d);
 	loop_src_free(&d->start_timer);
 	loop_src_free(&d->recover_timer);
+	loop_src_free(&d->shut_timer);
 	loop_src_free(&d->yield_timer);
 	loop_src_free(&d->upgrade_timer);
 	close_fd(&d->found_pidfd);

@@ -56,6 +56,7 @@ static int setup(void **state)
 	assert_ok(arbiter_new(&d->arbiter, d->loop, d->config, &daemon_arbiter_handlers, d, &e),
 		  &e);
 	assert_int_equal(daemon_session_init(d), 0);
+	assert_int_equal(daemon_alone_init(d), 0);
 	assert_int_equal(daemon_peer_init(d), 0);
 	d->started = true;
 	*state = h;
@@ -75,6 +76,7 @@ static int teardown(void **state)
 	close_fd(&h->d.start_fd);
 	loop_src_free(&h->d.start_timer);
 	loop_src_free(&h->d.recover_timer);
+	loop_src_free(&h->d.shut_timer);
 	loop_src_free(&h->d.yield_timer);
 	rig_close(&h->rig);
 	free(h);
