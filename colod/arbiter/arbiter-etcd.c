@@ -209,7 +209,8 @@ static bool etcd_is_open(const struct arbiter *a)
 {
 	const struct etcd *x = a->impl;
 
-	return x->core.dirty || x->core.want == ETCD_WANT_RESTORE;
+	return x->core.dirty || x->core.want == ETCD_WANT_RESTORE ||
+	       x->core.told != ETCD_TOLD_NOTHING;
 }
 
 static const char *etcd_state(const struct arbiter *a)

@@ -83,7 +83,8 @@ void arbiter_drop(struct arbiter *a);
 bool arbiter_flush(struct arbiter *a, unsigned timeout_ms);
 
 /** arbiter_is_open() - a claim of this host is not answered, or what it may have moved is not known or not
- * moved back: this host may have won. What it holds must not be given up meanwhile. */
+ * moved back, or it has won and not lost since: this host may be the one that goes on, and what it
+ * holds must not be given up meanwhile. */
 bool arbiter_is_open(const struct arbiter *a);
 
 /** arbiter_state() - a word or two for the status: "", "asking", "holds", "held back", "sharing",

@@ -133,10 +133,13 @@ static int check_alike(const struct wire_hello *a, const struct wire_hello *b, s
 	return check_arbiter(a, b, e);
 }
 
-/* What was said of the guest may be older than the arbiter's word that it is heard here. */
+/*
+ * What was said of the guest may be older than the arbiter's word that it is heard here. While that word may
+ * be on its way, the other host could be refused it: both would give up. We call again.
+ */
 static void yield_unless_alone(struct daemon *d, const char *why)
 {
-	if (!d->alone)
+	if (!d->alone && !arbiter_is_open(d->arbiter))
 		daemon_event(d, FSM_EV_PEER_LIVE, why);
 }
 

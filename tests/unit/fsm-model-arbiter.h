@@ -137,7 +137,7 @@ static inline void m_arbiter_drop(struct m_host *h)
 static inline bool m_arbiter_is_open(const struct m_host *h)
 {
 	return h->running || h->answer == M_WON || h->answer == M_LOST || h->answer == M_UNKNOWN ||
-	       h->asked || h->dirty || h->want == M_WANT_RESTORE;
+	       h->asked || h->dirty || h->want == M_WANT_RESTORE || h->told;
 }
 
 static inline void m_arbiter_share(struct m_host *h)
@@ -167,7 +167,7 @@ static inline void m_finish(struct m_host *h, enum m_answer answer, enum m_told 
 /* A start gives up what there was only where that cannot be known to live. */
 static inline void m_check_start(const struct m_world *w, const struct m_host *h)
 {
-	if (m_bid(h) == M_FRESH && w->owner > M_NOBODY && w->owner != m_us(w, h) && m_is_alive(w))
+	if (m_bid(h) == M_FRESH && w->owner > M_SHARED && w->owner != m_us(w, h) && m_is_alive(w))
 		m_break("S4: a guest is started anew that lives");
 }
 
@@ -236,6 +236,9 @@ static inline bool m_step_serve(struct m_world *w, struct m_host *h)
 	unsigned us = m_index(w, h) + 1;
 
 	if (!h->up || !h->reaches)
+		return false;
+	/* Who lost hears of it before what it lost to is given back. */
+	if (h->want == M_WANT_RESTORE && m_other(w, h)->answer == M_LOST)
 		return false;
 	if (m_rules.arbiter == ARBITER_ETCD)
 		return !h->answer && m_etcd_serve(w, h);

@@ -174,7 +174,7 @@ static inline bool m_step_greet(struct m_world *w, unsigned conn)
 	case M_REJECT:
 		live = c->rejects_live;
 		m_drop_conn(w, conn);
-		if (live && !caller->alone)
+		if (live && !caller->alone && !m_arbiter_is_open(caller))
 			m_event(w, caller, FSM_EV_PEER_LIVE);
 		return true;
 	default:

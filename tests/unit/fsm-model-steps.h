@@ -108,7 +108,7 @@ static inline bool m_step_yield(struct m_world *w, struct m_host *h)
 	if (!h->up || !h->yields)
 		return false;
 	h->yields = false;
-	if (!h->alone)
+	if (!h->alone && !m_arbiter_is_open(h))
 		m_event(w, h, FSM_EV_PEER_LIVE);
 	return true;
 }
@@ -163,7 +163,7 @@ static inline bool m_step_cut(struct m_world *w, unsigned to, bool stays)
 			c->open[c->caller] = false;
 			c->stage = M_ESTABLISHED;
 		}
-		if (c->stage != M_ESTABLISHED) {
+		if (c->stage != M_ESTABLISHED || !(c->open[0] || c->open[1])) {
 			m_drop_conn(w, i);
 			continue;
 		}
@@ -262,9 +262,10 @@ static inline bool m_may_force(const struct m_world *w, const struct m_host *h)
 
 static inline bool m_step_order(struct m_world *w, struct m_host *h, enum fsm_event ev)
 {
+	bool busy = h->answer || m_other(w, h)->answer; /* orders take a human's time */
 	struct fsm_cell c;
 
-	if (!h->up || h->answer || (ev == FSM_EV_OP_FORCE && !m_may_force(w, h)))
+	if (!h->up || busy || (ev == FSM_EV_OP_FORCE && !m_may_force(w, h)))
 		return false;
 	c = m_rules.step(h->role, h->state, ev);
 	/* While etcd does not know of the replica it cannot take part. */
