@@ -183,6 +183,9 @@ static inline bool m_etcd_serve(struct m_world *w, struct m_host *h)
 	case M_WANT_WIN:
 		switch (m_judge(w, h)) {
 		case M_TAKE:
+			/* A start takes the place of what two hosts share: not done while it lives. */
+			if (m_bid(h) == M_FRESH && w->owner == M_SHARED && m_is_alive(w))
+				return false;
 			m_check_start(w, h);
 			m_write_keys(w, m_us(w, h), 0, m_index(w, h) + 1);
 			m_finish(h, M_WON, M_TOLD_WON);
