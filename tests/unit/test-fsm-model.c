@@ -217,13 +217,6 @@ static const struct mutant mutants[] = {
 	 "S2"},
 	/* the arbiter not obeyed */
 	{ROLE_PRIMARY,
-	 FSM_SOLO,
-	 FSM_EV_HOLD,
-	 {FSM_NONE, FSM_SOLO},
-	 ARBITER_ETCD,
-	 {.crashes = 1, .starts = 2, .orders = 1, .arbiter = 1},
-	 "S"},
-	{ROLE_PRIMARY,
 	 FSM_PAUSED,
 	 FSM_EV_LOST,
 	 {FSM_GO_SOLO, FSM_SOLO},
