@@ -59,7 +59,10 @@ static inline enum m_verdict m_judge(const struct m_world *w, const struct m_hos
 	case M_NOBODY:
 		return bid == M_FRESH ? M_TAKE : other;
 	case M_SHARED:
-		return ours || bid == M_FRESH ? M_TAKE : other;
+		/* A start takes the place of what two hosts share: not done while it lives. */
+		if (bid == M_FRESH)
+			return m_is_alive(w) ? M_WAIT_FOR_LEASE : M_TAKE;
+		return ours ? M_TAKE : other;
 	default:
 		return other;
 	}
@@ -183,9 +186,6 @@ static inline bool m_etcd_serve(struct m_world *w, struct m_host *h)
 	case M_WANT_WIN:
 		switch (m_judge(w, h)) {
 		case M_TAKE:
-			/* A start takes the place of what two hosts share: not done while it lives. */
-			if (m_bid(h) == M_FRESH && w->owner == M_SHARED && m_is_alive(w))
-				return false;
 			m_check_start(w, h);
 			m_write_keys(w, m_us(w, h), 0, m_index(w, h) + 1);
 			m_finish(h, M_WON, M_TOLD_WON);
