@@ -33,13 +33,15 @@ enum bid {
  *   may have been seen that the replica knows nothing of (S1).
  * - Of a peer that is dead for sure, no more will be heard; but whether the replica has all that was
  *   heard, the owner alone says: another one than our session leaves it to the operator.
+ * - A guest that two hosts share may live on the other one, whose output needs no lease: a start does not
+ *   take its place.
  * - An owner that is absent is one that was lost: only a start, or who won before it was lost, wins.
  */
 static const uint8_t verdicts[OWNER_COUNT][BID_COUNT] = {
 	[OWNER_ABSENT] = {ETCD_UNDECIDED, ETCD_UNDECIDED, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE},
 	[OWNER_NOBODY] = {ETCD_LOSE, ETCD_UNDECIDED, ETCD_TAKE, ETCD_TAKE, ETCD_LOSE},
 	[OWNER_OUR_SESSION] = {ETCD_TAKE, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE},
-	[OWNER_OTHER_SESSION] = {ETCD_LOSE, ETCD_UNDECIDED, ETCD_TAKE, ETCD_TAKE, ETCD_LOSE},
+	[OWNER_OTHER_SESSION] = {ETCD_LOSE, ETCD_UNDECIDED, ETCD_UNDECIDED, ETCD_TAKE, ETCD_LOSE},
 	[OWNER_US] = {ETCD_TAKE, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE},
 	[OWNER_THEM] = {ETCD_LOSE, ETCD_UNDECIDED, ETCD_LOSE, ETCD_TAKE, ETCD_LOSE},
 	[OWNER_STRANGE] = {ETCD_UNDECIDED, ETCD_UNDECIDED, ETCD_UNDECIDED, ETCD_TAKE,
@@ -84,6 +86,8 @@ static bool is_our_session(const struct etcd_core *c, uint64_t session)
 {
 	const struct arbiter_claim *claim = &c->claim;
 
+	if (claim->fresh)
+		return false; /* it was in none */
 	return session == claim->session ||
 	       (claim->primary && (claim->certain || c->sole || session == c->last_session));
 }
@@ -139,6 +143,11 @@ static void explain(const struct etcd_view *v, enum owner owner, enum bid bid, c
 			 "%s has a newer guest than this one, says etcd; start it there, or with "
 			 "colo-ctl failover --force here if what that host has may be lost",
 			 v->owner);
+	else if (owner == OWNER_OTHER_SESSION && bid == BID_FRESH)
+		snprintf(why, size,
+			 "two hosts had this guest when they were last heard, says etcd, and the "
+			 "other one may have it still: start this one with --secondary, or with "
+			 "colo-ctl failover --force if it lives nowhere");
 	else if (bid == BID_CERTAIN && owner != OWNER_ABSENT && owner != OWNER_STRANGE)
 		snprintf(why, size,
 			 "etcd does not say that this host's replica is as new as the guest that "

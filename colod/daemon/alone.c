@@ -59,6 +59,7 @@ void daemon_ask(struct daemon *d, enum asks asks)
 	if (asks == ASKS_CERTAIN || asks == ASKS_FORCED)
 		d->peer_dead = true;
 	c.certain |= asks == ASKS_CERTAIN || (!primary && d->peer_dead);
+	c.certain &= asks != ASKS_FRESH;
 	if (needs_to_shut(d) && asks == ASKS && !c.certain)
 		loop_timer_arm(d->shut_timer, shut_after_us(d));
 	arbiter_claim(d->arbiter, &c);

@@ -288,6 +288,7 @@ static inline void share(struct world *w, int i)
 
 	h->believes = false;
 	h->newest = w->hosts[!i].newest = true;
+	h->fresh = w->hosts[!i].fresh = false; /* what it started it has given up for this one */
 	h->session = w->hosts[!i].session = w->session;
 	w->alone = NOBODY;
 	etcd_core_share(&h->core, w->now_us, w->session);

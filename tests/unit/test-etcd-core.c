@@ -58,7 +58,7 @@ static void nobody_takes_what_another_may_have_been_heard_with(void **state)
 {
 	/* By owner, as above; PLAIN, CERTAIN, FRESH, FORCE, REGAIN */
 	static const enum etcd_verdict want[ARRAY_SIZE(owners)][BIDS] = {
-		{U, U, T, T, T}, {L, U, T, T, L}, {T, T, T, T, L}, {L, U, T, T, L},
+		{U, U, T, T, T}, {L, U, T, T, L}, {T, T, U, T, L}, {L, U, U, T, L},
 		{T, T, T, T, T}, {L, U, L, T, L}, {U, U, U, T, U}};
 	char why[320];
 
