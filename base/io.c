@@ -122,6 +122,25 @@ ssize_t io_recv_fd(int sock, void *buf, size_t len, int *fd)
 	return r;
 }
 
+int io_replace_file(const char *path, const void *bytes, size_t len)
+{
+	autofree char *tmp = NULL;
+	autoclose int fd = -1;
+	int r;
+
+	if (asprintf(&tmp, "%s.new", path) < 0)
+		return -ENOMEM;
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	r = io_write_full(fd, bytes, len);
+	if (!r && rename(tmp, path))
+		r = -errno;
+	if (r)
+		unlink(tmp);
+	return r;
+}
+
 int io_read_file(const char *path, char **out, struct err *e)
 {
 	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);

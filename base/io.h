@@ -29,6 +29,10 @@ ssize_t io_send_fd(int sock, const void *buf, size_t len, int fd);
  * -errno. */
 ssize_t io_recv_fd(int sock, void *buf, size_t len, int *fd);
 
+/** io_replace_file() - @path becomes a file of these bytes, mode 0600: by another name first, so that
+ * who looks finds the old one or the new one, whole. 0 or -errno. */
+int io_replace_file(const char *path, const void *bytes, size_t len);
+
 /** io_read_file() - a whole small file (procfs too) as a string that the caller frees. */
 int io_read_file(const char *path, char **out, struct err *e);
 

@@ -28,25 +28,6 @@ static void put(void *arg, const struct flow_key *k, const struct rewrite *r, ui
 	w->used += chan_encode(&m, w->text + w->used);
 }
 
-static int write_file(const char *path, const uint8_t *text, size_t len)
-{
-	autofree char *tmp = NULL;
-	autoclose int fd = -1;
-	int r;
-
-	if (asprintf(&tmp, "%s.new", path) < 0)
-		return -ENOMEM;
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	r = io_write_full(fd, text, len);
-	if (!r && rename(tmp, path))
-		r = -errno;
-	if (r)
-		unlink(tmp);
-	return r;
-}
-
 int flowfile_save(const char *path, const struct rewrites *w)
 {
 	autofree uint8_t *text = NULL;
@@ -59,7 +40,7 @@ int flowfile_save(const char *path, const struct rewrites *w)
 	writer.text = text;
 	rewrites_each(w, put, &writer);
 	if (writer.used)
-		return write_file(path, text, writer.used);
+		return io_replace_file(path, text, writer.used);
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 

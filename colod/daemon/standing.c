@@ -8,7 +8,6 @@
 #include "colod/qemu/qemu-spawn.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,26 +23,6 @@ int daemon_standing_init(struct daemon *d, struct err *e)
 	return d->state_path && d->flows_path ? 0 : err_errno(e, ENOMEM, "state file");
 }
 
-/* By another name first: who looks finds the old one or the new one, whole. */
-static int write_file(const char *path, const char *text, size_t len)
-{
-	autofree char *tmp = NULL;
-	autoclose int fd = -1;
-	int r;
-
-	if (asprintf(&tmp, "%s.new", path) < 0)
-		return -ENOMEM;
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	r = io_write_full(fd, text, len);
-	if (!r && rename(tmp, path))
-		r = -errno;
-	if (r)
-		unlink(tmp);
-	return r;
-}
-
 /*
  * Rather no file than a wrong one: a colod that finds none does not touch the QEMU that it finds, and
  * says so.
@@ -52,7 +31,7 @@ static void write_noted(struct daemon *d)
 {
 	char text[STATEFILE_MAX];
 	size_t len = statefile_format(&d->noted, text);
-	int r = write_file(d->state_path, text, len);
+	int r = io_replace_file(d->state_path, text, len);
 
 	d->noted_state_at_us = clock_now_us();
 	if (!r)
