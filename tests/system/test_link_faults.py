@@ -11,7 +11,8 @@ from netloads import LIGHT
 from pair import Guest
 
 LOAD = Guest(append="dirty=32,5 rate=1000")
-CONFIG = {"period_ms": 20, "peer_timeout_ms": 400, "recover_timeout_ms": 600000}
+CONFIG = {"period_ms": 20, "colo_period_ms": 200, "peer_timeout_ms": 400,
+          "recover_timeout_ms": 600000}
 VERIFY_EVERY = 5
 PAGE = 4096
 FRAME = 64 * PAGE
