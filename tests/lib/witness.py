@@ -4,7 +4,7 @@
 from etcd import Etcd
 from network import Namespace, add_cable, remove_namespace
 
-TTL_MS = 2000
+TTL_MS = 4000
 DEVICE = "witness0"
 
 
