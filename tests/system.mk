@@ -28,7 +28,8 @@ $(BUILD)/tests/arbiter-host: tests/system/arbiter-host.c $(BUILD)/libcolod.a
 # PYTEST_ARGS narrows a run: make check-system PYTEST_ARGS='-k switch -x'
 PYTEST = $(SYSTEM_RUN) -m pytest -q -p no:cacheprovider --durations=10 -rA --tb=short
 # Two halves that take the same time.
-NET_TESTS := $(filter-out %/test_net_plain.py %/test_net_mtu.py,$(wildcard tests/system/test_net_*.py))
+NET_TESTS := $(filter-out %/test_net_plain.py %/test_net_mtu.py,$(wildcard tests/system/test_net_*.py)) \
+	tests/system/test_arbiter.py
 ENGINE_TESTS := $(filter-out $(NET_TESTS),$(wildcard tests/system/test_*.py))
 
 ifdef PYTEST_ARGS
