@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Worker thread: two mailboxes, one in each direction. */
 #include "base/worker.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 struct worker {
@@ -44,21 +44,6 @@ static void on_finished(void *arg, int fd, uint32_t revents)
 	}
 }
 
-/* Signals belong to the loop's signalfd: no worker may take one. */
-static int start_thread(struct worker *w, const char *name)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&w->thread, NULL, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!r)
-		pthread_setname_np(w->thread, name);
-	return -r;
-}
-
 int worker_start(struct worker **out, struct loop *l, const char *name, struct err *e)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -73,7 +58,7 @@ int worker_start(struct worker **out, struct loop *l, const char *name, struct e
 	if (!r)
 		r = loop_add_io(l, &w->finished_src, w->finished.event_fd, EPOLLIN, on_finished, w);
 	if (!r)
-		r = start_thread(w, name);
+		r = thread_start(&w->thread, name, worker_main, w);
 	if (r) {
 		loop_src_free(&w->finished_src);
 		mailbox_destroy(&w->todo);

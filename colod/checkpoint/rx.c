@@ -5,11 +5,11 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/thread.h"
 #include "colod/checkpoint/chain.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -310,19 +310,14 @@ void rx_destroy(struct rx *rx)
 
 int rx_run(struct rx *rx, int fd, struct err *e)
 {
-	sigset_t all, old;
 	int r;
 
 	rx->fd = fd;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&rx->thread, NULL, rx_main, rx);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r = thread_start(&rx->thread, "colod-rx", rx_main, rx);
 	if (r) {
 		close_fd(&rx->fd);
-		return err_errno(e, r, "cannot start the receiving thread");
+		return err_errno(e, -r, "cannot start the receiving thread");
 	}
-	pthread_setname_np(rx->thread, "colod-rx");
 	rx->running = true;
 	return 0;
 }

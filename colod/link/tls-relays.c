@@ -3,10 +3,10 @@
 #include "colod/link/tls-relay.h"
 
 #include "base/cleanup.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -82,20 +82,6 @@ void tls_relays_free(struct tls *t)
 	close_fd(&t->stop_fd);
 }
 
-static int start_thread(struct relay *r)
-{
-	sigset_t all, old;
-	int code;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	code = pthread_create(&r->thread, NULL, relay_main, r);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!code)
-		pthread_setname_np(r->thread, "colod-tls");
-	return code;
-}
-
 static int alloc_buffers(struct relay *r)
 {
 	r->sealed_in.data = malloc(SEALED_BYTES);
@@ -138,7 +124,7 @@ int tls_relay_start(struct tls *t, gnutls_session_t s, int net_fd, struct err *e
 	if (!code)
 		code = open_sockets(r);
 	if (!code)
-		code = -start_thread(r);
+		code = thread_start(&r->thread, "colod-tls", relay_main, r);
 	if (code) {
 		relay_free(r);
 		return err_errno(e, -code, "TLS");

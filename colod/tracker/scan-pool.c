@@ -2,9 +2,10 @@
 /* Scan threads: woken together by a generation number, awaited by a count. */
 #include "colod/tracker/scan-pool.h"
 
+#include "base/thread.h"
+
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -51,25 +52,17 @@ static void *scan_thread(void *arg)
 
 static int start_threads(struct scan_pool *p, unsigned want)
 {
-	sigset_t all, old;
 	int r = 0;
 
-	/* Signals belong to the daemon's loop. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (p->nthreads < want && !r) {
 		struct scan_thread *t = &p->threads[p->nthreads];
 
 		t->pool = p;
 		t->slice = p->nthreads + 1;
-		r = pthread_create(&t->id, NULL, scan_thread, t);
-		if (!r) {
-			pthread_setname_np(t->id, "colod-scan");
-			p->nthreads++;
-		}
+		r = thread_start(&t->id, "colod-scan", scan_thread, t);
+		p->nthreads += !r;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
+	return r;
 }
 
 int scan_pool_start(struct scan_pool **out, unsigned slices, scan_fn fn, void *arg, struct err *e)

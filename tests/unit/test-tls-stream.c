@@ -1,41 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Encrypted connections in use: bytes, ends, back pressure, what is on its way. */
-#include "tests/unit/tls-rig.h"
+#include "tests/unit/tls-pair-rig.h"
 
 #include <pthread.h>
-
-struct rig {
-	struct loop *loop;
-	struct party a, b; /* a calls b */
-	struct middle m;
-};
-
-static int setup(void **state)
-{
-	struct rig *r = calloc(1, sizeof(*r));
-	struct err e;
-
-	assert_ok(loop_new(&r->loop, &e), &e);
-	r->m.a = r->m.b = -1;
-	use_psk(&r->a.config, "vm", KEY_A);
-	use_psk(&r->b.config, "vm", KEY_A);
-	party_open(&r->a, r->loop);
-	party_open(&r->b, r->loop);
-	*state = r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct rig *r = *state;
-
-	party_free(&r->a);
-	party_free(&r->b);
-	middle_close(&r->m);
-	loop_free(r->loop);
-	free(r);
-	return 0;
-}
 
 static void come_up(struct rig *r)
 {
