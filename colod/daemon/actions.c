@@ -10,7 +10,6 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#define LAST_WORDS_MS 200
 #define QUIT_GRACE_MS 5000
 
 void daemon_end(struct daemon *d, int result, const char *reason)
@@ -42,7 +41,7 @@ static void act_ask_forced(struct daemon *d)
 {
 	if (d->role == ROLE_SECONDARY) {
 		daemon_peer_send(d, WIRE_STOP, "the secondary was ordered to take over");
-		link_flush(d->link, LAST_WORDS_MS);
+		link_flush(d->link, DAEMON_LAST_WORDS_MS);
 		daemon_session_cut(d);
 	}
 	daemon_ask(d, ASKS_FORCED);
@@ -143,12 +142,12 @@ static void act_end(struct daemon *d, enum wire_type word, const char *reason, i
 			arbiter_resign(d->arbiter);
 		else
 			arbiter_drop(d->arbiter); /* what would be won now would be nobody's */
-		arbiter_flush(d->arbiter, LAST_WORDS_MS);
+		arbiter_flush(d->arbiter, DAEMON_LAST_WORDS_MS);
 	}
 	if (d->link) {
 		if (silent || word == WIRE_STOP)
 			daemon_peer_send(d, word, reason);
-		link_flush(d->link, LAST_WORDS_MS);
+		link_flush(d->link, DAEMON_LAST_WORDS_MS);
 		if (word == WIRE_GONE)
 			daemon_packets_leave(d);
 		link_down(d->link);

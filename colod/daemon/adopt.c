@@ -141,21 +141,6 @@ enum proxy_found daemon_packets_found(const struct daemon *d)
 	}
 }
 
-static void on_stopped(void *arg, const struct qmp_reply *r)
-{
-	struct daemon *d = arg;
-
-	if (r->status && !d->ending)
-		log_err("guest", "QEMU could not stop the guest: %s", r->desc);
-}
-
-static void command(struct daemon *d, const char *name)
-{
-	struct qmp_cmd cmd = {.name = name, .fd = -1, .fn = on_stopped, .arg = d};
-
-	qmp_loop_send(d->guest->qmp, &cmd);
-}
-
 static bool is_one_of(const char *state, const char *const *list)
 {
 	for (; *list; list++)
@@ -232,7 +217,7 @@ static void go_on_as_primary(struct daemon *d)
 	}
 	daemon_packets_shut(d);
 	if (!strcmp(qemu_runstate(d->qemu), "running"))
-		command(d, "stop");
+		daemon_stop_guest(d);
 }
 
 static void go_on_as_secondary(struct daemon *d)
@@ -241,9 +226,9 @@ static void go_on_as_secondary(struct daemon *d)
 
 	d->session = 0;
 	if (!strcmp(state, "running"))
-		command(d, "stop");
+		daemon_stop_guest(d);
 	else if (needs_reset(state))
-		command(d, "system_reset");
+		secondary_guest_was_shut_down(d->secondary);
 }
 
 void daemon_go_on(struct daemon *d)

@@ -41,6 +41,18 @@ int daemon_alone_init(struct daemon *d)
 	return loop_add_timer(d->loop, &d->shut_timer, on_shut_timer, d);
 }
 
+/* Who holds nothing whole cannot come to life; and where nobody decides, the operator may have done so
+ * beforehand. */
+static bool is_certain(const struct daemon *d, bool unshared)
+{
+	const struct config *c = d->config;
+
+	if (d->role == ROLE_SECONDARY)
+		return d->peer_dead;
+	return d->state != FSM_GIVEN &&
+	       (unshared || (c->solo_allowed && c->arbiter == ARBITER_NONE));
+}
+
 void daemon_ask(struct daemon *d, enum asks asks)
 {
 	bool primary = d->role == ROLE_PRIMARY;
@@ -51,15 +63,9 @@ void daemon_ask(struct daemon *d, enum asks asks)
 				  .fresh = asks == ASKS_FRESH,
 				  .reason = asks == ASKS_FRESH ? ARBITER_START : ARBITER_LOST};
 
-	/* Who holds nothing whole cannot come to life; and where nobody decides, the operator may
-	 * have done so beforehand. */
-	if (d->role == ROLE_PRIMARY && d->state != FSM_GIVEN)
-		c.certain = !primary_peer_may_hold(d->primary) ||
-			    (d->config->solo_allowed && d->config->arbiter == ARBITER_NONE);
 	if (asks == ASKS_CERTAIN || asks == ASKS_FORCED)
 		d->peer_dead = true;
-	c.certain |= asks == ASKS_CERTAIN || (!primary && d->peer_dead);
-	c.certain &= asks != ASKS_FRESH;
+	c.certain = asks != ASKS_FRESH && (asks == ASKS_CERTAIN || is_certain(d, unshared));
 	if (needs_to_shut(d) && asks == ASKS && !c.certain)
 		loop_timer_arm(d->shut_timer, shut_after_us(d));
 	arbiter_claim(d->arbiter, &c);
@@ -173,28 +179,18 @@ void daemon_go_solo(struct daemon *d)
 	daemon_redeliver_term(d);
 }
 
-static void on_stopped(void *arg, const struct qmp_reply *r)
-{
-	struct daemon *d = arg;
-
-	if (r->status && !d->ending)
-		log_err("guest", "QEMU could not stop the guest: %s", r->desc);
-}
-
 /*
  * The guest lives on the other host, which went on from its checkpoint: what ours did since then nobody
  * has seen.
  */
 void daemon_yield(struct daemon *d, const char *reason)
 {
-	struct qmp_cmd stop = {.name = "stop", .fd = -1, .fn = on_stopped, .arg = d};
-
 	log_warn("failover", "this host's guest is given up: %s", reason);
 	daemon_packets_forget(d);
 	daemon_session_end(d);
 	arbiter_drop(d->arbiter);
 	if (d->started)
-		qmp_loop_send(d->guest->qmp, &stop);
+		daemon_stop_guest(d);
 	d->role = ROLE_SECONDARY;
 	d->started = true; /* by the one that lives */
 	d->session = 0;

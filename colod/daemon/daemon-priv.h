@@ -18,6 +18,9 @@
 #define DAEMON_SIGNALS     2
 #define DAEMON_PROXY_CALLS 16
 
+/* For how long a peer may take what is said to it last. */
+#define DAEMON_LAST_WORDS_MS 200
+
 struct daemon {
 	struct loop *loop;
 	struct config *config;
@@ -226,6 +229,7 @@ struct json_object *daemon_mismatches(struct daemon *d, uint64_t count, bool pac
 /* guest.c */
 void daemon_guest_init(struct daemon *d);
 void daemon_run_guest(struct daemon *d);
+void daemon_stop_guest(struct daemon *d);
 
 /*
  * hurry.c: the threads on the pause's path must not queue behind the guest's busy CPUs: the

@@ -26,6 +26,22 @@ void daemon_run_guest(struct daemon *d)
 		on_run_reply(d, &gone);
 }
 
+static void on_stop_reply(void *arg, const struct qmp_reply *r)
+{
+	struct daemon *d = arg;
+
+	if (r->status && !d->ending)
+		log_err("guest", "QEMU could not stop the guest: %s", r->desc);
+}
+
+void daemon_stop_guest(struct daemon *d)
+{
+	struct qmp_cmd cmd = {.name = "stop", .fd = -1, .fn = on_stop_reply, .arg = d};
+
+	/* A connection that is gone is noticed elsewhere. */
+	qmp_loop_send(d->guest->qmp, &cmd);
+}
+
 static void on_resume(void *arg, const char *event, struct json_object *data, uint64_t at_us)
 {
 	struct daemon *d = arg;
@@ -44,7 +60,8 @@ static void on_stop(void *arg, const char *event, struct json_object *data, uint
 	d->guest_runs = false;
 	d->guest_stopped = d->role == ROLE_PRIMARY && d->state != FSM_GIVEN &&
 			   !primary_holds_guest(d->primary);
-	daemon_note(d);
+	if (d->guest_stopped) /* a checkpoint's pause has no time for it */
+		daemon_note(d);
 }
 
 static void on_reset(void *arg, const char *event, struct json_object *data, uint64_t at_us)

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LAST_WORDS_MS  200
 #define START_RETRY_US (2 * USEC_PER_MSEC)
 
 /* ---- begin ---- */
@@ -124,13 +123,9 @@ static void suspend(struct daemon *d)
  * it shuts that off when its time is over. A secondary that noticed the loss earlier, by a heartbeat,
  * must not be faster than that (S3).
  */
-static uint64_t recover_us(const struct daemon *d)
+static uint64_t margin_us(const struct daemon *d)
 {
-	uint64_t us = d->config->recover_timeout_ms * USEC_PER_MSEC;
-
-	if (d->role == ROLE_SECONDARY)
-		us += d->config->peer_timeout_ms * USEC_PER_MSEC / 5;
-	return us;
+	return d->role == ROLE_SECONDARY ? d->config->peer_timeout_ms * USEC_PER_MSEC / 5 : 0;
 }
 
 static void arm_recover(struct daemon *d)
@@ -139,19 +134,18 @@ static void arm_recover(struct daemon *d)
 
 	if (d->by_order)
 		return;
-	due = d->paused_at_us + recover_us(d);
+	due = d->paused_at_us + d->config->recover_timeout_ms * USEC_PER_MSEC + margin_us(d);
 	loop_timer_arm(d->recover_timer, due > now ? due - now : 0);
 }
 
 static void on_recover_timeout(void *arg)
 {
 	struct daemon *d = arg;
-	uint64_t now = clock_now_us(), limit = d->config->peer_timeout_ms * USEC_PER_MSEC;
+	uint64_t limit = d->config->peer_timeout_ms * USEC_PER_MSEC + margin_us(d);
+	uint64_t now = clock_now_us();
 	uint64_t heard = link_last_heard_us(d->link);
 	char reason[80];
 
-	if (d->role == ROLE_SECONDARY)
-		limit += limit / 5; /* as in recover_us() */
 	/* It is calling: one that goes live now would do so beside its living primary. */
 	if (d->paused_at_us && heard > d->paused_at_us && now - heard < limit) {
 		loop_timer_arm(d->recover_timer, heard + limit - now);
@@ -221,7 +215,7 @@ void daemon_session_pause_by_order(struct daemon *d, enum fsm_event ev, const ch
 {
 	if (ev == FSM_EV_OP_PAUSE) {
 		daemon_peer_send(d, WIRE_PAUSE, "by order of the operator");
-		link_flush(d->link, LAST_WORDS_MS);
+		link_flush(d->link, DAEMON_LAST_WORDS_MS);
 	}
 	suspend(d);
 	d->by_order = true;
@@ -236,7 +230,7 @@ void daemon_session_pause_by_order(struct daemon *d, enum fsm_event ev, const ch
 }
 
 /* Ending the session sets a guest running that stands still for a checkpoint. */
-static void end_session(struct daemon *d)
+void daemon_session_end(struct daemon *d)
 {
 	close_fd(&d->start_fd);
 	primary_stop(d->primary);
@@ -247,7 +241,7 @@ static void end_session(struct daemon *d)
 
 void daemon_session_pause_void(struct daemon *d, const char *reason)
 {
-	end_session(d);
+	daemon_session_end(d);
 	begin_pause(d, reason);
 	look_for_peer(d, spins(d) || !primary_peer_may_hold(d->primary));
 	daemon_redeliver_term(d);
@@ -293,7 +287,7 @@ void daemon_session_resume(struct daemon *d)
 
 void daemon_session_drop(struct daemon *d, const char *reason)
 {
-	end_session(d);
+	daemon_session_end(d);
 	d->session = 0;
 	daemon_pause_over(d);
 	primary_set_peer_holds(d->primary, false);
@@ -308,16 +302,11 @@ void daemon_session_drop(struct daemon *d, const char *reason)
 
 void daemon_session_lose_replica(struct daemon *d, const char *reason)
 {
-	end_session(d);
+	daemon_session_end(d);
 	arbiter_drop(d->arbiter);
 	d->session = 0;
 	daemon_pause_over(d);
 	daemon_answer_switch(d, -ENOTCONN, reason);
-}
-
-void daemon_session_end(struct daemon *d)
-{
-	end_session(d);
 }
 
 /*
@@ -328,7 +317,7 @@ void daemon_session_end(struct daemon *d)
 void daemon_session_cut(struct daemon *d)
 {
 	if (d->role == ROLE_PRIMARY) {
-		end_session(d);
+		daemon_session_end(d);
 	} else {
 		suspend_engine(d);
 		link_down(d->link);
