@@ -37,6 +37,18 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
+/** list_splice_tail() - all nodes of @from behind those of @to; @from is empty afterwards. */
+static inline void list_splice_tail(struct list *to, struct list *from)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = to->prev;
+	to->prev->next = from->next;
+	from->prev->next = to;
+	to->prev = from->prev;
+	list_init(from);
+}
+
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
 
 /* The loop body may delete the current node. */

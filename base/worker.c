@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Worker thread: two mailboxes, one in each direction. */
 #include "base/worker.h"
+
 #include "base/thread.h"
 
 #include <errno.h>

@@ -230,20 +230,9 @@ void cmp_drop_list(struct compare *c, struct list *list)
 	}
 }
 
-static void splice_tail(struct list *to, struct list *from)
-{
-	if (list_empty(from))
-		return;
-	from->next->prev = to->prev;
-	to->prev->next = from->next;
-	from->prev->next = to;
-	to->prev = from->prev;
-	list_init(from);
-}
-
 void cmp_held_close(struct compare *c)
 {
-	splice_tail(&c->closed, &c->held);
+	list_splice_tail(&c->closed, &c->held);
 }
 
 void cmp_held_forget(struct compare *c)

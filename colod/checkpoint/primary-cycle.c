@@ -40,12 +40,7 @@ void primary_begin(struct primary *p)
 	loop_timer_disarm(p->round_timer);
 	p->current_triggers = p->triggers;
 	p->triggers = 0;
-	while (!list_empty(&p->waiting)) {
-		struct list *w = p->waiting.next;
-
-		list_del(w);
-		list_add_tail(&p->serving, w);
-	}
+	list_splice_tail(&p->serving, &p->waiting);
 	p->flags = epoch_flags(p);
 	p->begun_at_us = clock_now_us();
 	p->waiting_since_us = 0;

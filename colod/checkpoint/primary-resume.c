@@ -17,12 +17,7 @@ static void take_back_new(struct primary *p)
 {
 	p->triggers |= p->current_triggers;
 	p->current_triggers = 0;
-	while (!list_empty(&p->serving)) {
-		struct list *w = p->serving.next;
-
-		list_del(w);
-		list_add_tail(&p->waiting, w);
-	}
+	list_splice_tail(&p->waiting, &p->serving);
 	p->phase = p->synced ? PRIMARY_IDLE : PRIMARY_COPY;
 }
 
