@@ -3,6 +3,7 @@
 #include "tests/unit/rules-rig.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 static void removal_leaves_no_trace_in_any_mode(void **state)
@@ -68,8 +69,11 @@ static void what_a_killed_owner_held_is_taken_over_without_a_gap(void **state)
 
 	leave_as_a_killed_owner(w);
 	talker = fork();
-	while (talker == 0)
-		rig_send(w->rig.guest, (struct sent){1, UDP4});
+	if (talker == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			rig_send(w->rig.guest, (struct sent){1, UDP4});
+	}
 	for (int i = 0; i < 5; i++)
 		assert_ok(rules_take_over(&w->rules, w->kind, "test", &w->nic, 1, false, &e), &e);
 	kill(talker, SIGKILL);
