@@ -30,6 +30,13 @@ int qmp_client_new(struct qmp_client **out, const struct qmp_client_ops *ops, vo
 	return 0;
 }
 
+void qmp_client_follow(struct qmp_client *c, int64_t first_id)
+{
+	assert(first_id > 0 && !c->last_id);
+	c->first_id = first_id;
+	c->last_id = first_id - 1;
+}
+
 static void enter(struct qmp_client *c)
 {
 	c->busy++;
@@ -188,6 +195,8 @@ static void on_reply(struct qmp_client *c, const struct qmp_msg *m)
 	qmp_reply_fn fn;
 	void *arg;
 
+	if (!p && m->id >= 0 && m->id < c->first_id)
+		return;
 	if (!p) {
 		if (m->id >= 0)
 			err_set(&e, EPROTO,

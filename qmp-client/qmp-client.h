@@ -78,6 +78,15 @@ struct qmp_client_ops {
 int qmp_client_new(struct qmp_client **out, const struct qmp_client_ops *ops, void *arg);
 
 /**
+ * qmp_client_follow() - others had this monitor before; before anything else is done with @c
+ *
+ * QEMU sends the answer of a command to whoever is connected when it has been carried out (seen on
+ * 7.2). Ids go up from @first_id, at least 1, and an answer to one below it is dropped: the caller
+ * gives one above all that were used before.
+ */
+void qmp_client_follow(struct qmp_client *c, int64_t first_id);
+
+/**
  * qmp_client_free() - end every pending command with -ECANCELED and every subscription; NULL is
  * fine. ops->closed is not called, and nothing else either once this has returned.
  */

@@ -14,6 +14,7 @@ enum qmp_state {
 
 /**
  * struct qmp_client
+ * @first_id:    answers to ids below it are for a client before this one
  * @last_id:     id of the last command that was written; a write that fails gives its ids back
  * @primed:      the beginning of the next command in band is written; its id is @last_id + 1
  * @out:         the bytes of one write, kept for its memory
@@ -31,7 +32,7 @@ struct qmp_client {
 	enum qmp_state state;
 	struct qmp_version version;
 	bool oob, primed;
-	int64_t last_id;
+	int64_t first_id, last_id;
 	uint64_t greeting_deadline_us;
 	struct {
 		char *data;

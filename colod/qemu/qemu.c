@@ -329,9 +329,13 @@ int qemu_new(struct qemu **out, struct loop *l, const struct config *c,
 int qemu_connect(struct qemu *q, struct err *e)
 {
 	static const struct qmp_loop_handlers handlers = {on_qmp_ready, on_qmp_closed};
-	int fd = qmp_connect(&q->files, e);
+	int fd = qmp_connect(&q->files, e), r;
 
-	return fd < 0 ? fd : qmp_loop_new(&q->guest.qmp, q->loop, fd, &handlers, q, e);
+	r = fd < 0 ? fd : qmp_loop_new(&q->guest.qmp, q->loop, fd, &handlers, q, e);
+	/* No colod sends a command every microsecond: the ids of those before are lower. */
+	if (!r && q->adopted)
+		qmp_client_follow(qmp_loop_client(q->guest.qmp), (int64_t)clock_now_us());
+	return r;
 }
 
 int qemu_watch(struct qemu *q, struct err *e)

@@ -359,6 +359,27 @@ static void a_write_refused_in_between_ends_the_connection(void **state)
 	assert_int_equal(send_cmd(p, "stop", &c), -ECONNRESET);
 }
 
+static void an_answer_to_the_client_before_is_dropped(void **state)
+{
+	struct peer *p = *state;
+	struct end a = {};
+
+	qmp_client_follow(p->c, 5000);
+	say(p, "{\"return\": {}, \"id\": 16}" GREETING);
+	wrote(p,
+	      "{\"id\":5000,\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}\n");
+	say(p, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}, \"id\": 4999}");
+	say(p, "{\"return\": {}, \"id\": 5000}");
+	assert_int_equal(send_cmd(p, "stop", &a), 0);
+	say(p, "{\"return\": 1, \"id\": 17}{\"return\": 2, \"id\": 5001}");
+	assert_int_equal(p->ready, 1);
+	assert_string_equal(a.text, "2");
+	assert_int_equal(p->closed, 0);
+	say(p, "{\"return\": {}, \"id\": 5002}");
+	assert_int_equal(p->closed, 1);
+	assert_non_null(strstr(p->reason.msg, "not sent (id 5002)"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +395,7 @@ int main(void)
 		t_ready(end_of_connection_fails_all_pending_then_closes),
 		cmocka_unit_test(garbage_ends_the_connection_with_a_protocol_error),
 		t_ready(a_reply_given_twice_is_garbage),
+		t_new(an_answer_to_the_client_before_is_dropped),
 		t_ready(at_most_seven_commands_in_band_are_in_flight),
 		t_new(out_of_band_is_refused_unless_negotiated),
 		t_ready(descriptors_travel_one_at_a_time_and_keep_the_order),
