@@ -366,8 +366,8 @@ static void an_answer_to_the_client_before_is_dropped(void **state)
 
 	qmp_client_follow(p->c, 5000);
 	say(p, "{\"return\": {}, \"id\": 16}" GREETING);
-	wrote(p,
-	      "{\"id\":5000,\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}\n");
+	wrote(p, "{\"id\":5000,\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]"
+		 "}}\n");
 	say(p, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}, \"id\": 4999}");
 	say(p, "{\"return\": {}, \"id\": 5000}");
 	assert_int_equal(send_cmd(p, "stop", &a), 0);
