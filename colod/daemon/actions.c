@@ -155,139 +155,174 @@ static void act_end(struct daemon *d, enum wire_type word, const char *reason, i
 	daemon_end(d, result, reason);
 }
 
-/* What becomes of sessions and the link. False: not one of these. */
-static bool perform_session(struct daemon *d, enum fsm_action action, enum fsm_event ev,
-			    const char *reason)
+static void act_resumed(struct daemon *d)
 {
-	switch (action) {
-	case FSM_START_SYNC:
-		daemon_session_sync(d);
-		return true;
-	case FSM_PAUSE:
-		daemon_session_pause(d, reason);
-		return true;
-	case FSM_PAUSE_BY_ORDER:
-		daemon_session_pause_by_order(d, ev, reason);
-		return true;
-	case FSM_PAUSE_VOID:
-	case FSM_ABORT_AND_PAUSE: /* ending the session sets a stopped guest running */
-		daemon_session_pause_void(d, reason);
-		return true;
-	case FSM_DIAL:
-		daemon_session_dial(d);
-		return true;
-	case FSM_RESUME:
-		daemon_session_resume(d);
-		return true;
-	case FSM_RESUMED:
-		daemon_pause_over(d);
-		/* A first copy: the guest is heard alone, if it may be. */
-		if (d->role == ROLE_PRIMARY && !d->alone && !primary_peer_may_hold(d->primary))
-			daemon_ask(d, ASKS_CERTAIN);
-		return true;
-	case FSM_DROP_PEER:
-		daemon_session_drop(d, reason);
-		return true;
-	case FSM_LOSE_REPLICA:
-		daemon_session_lose_replica(d, reason);
-		return true;
-	default:
-		return false;
-	}
+	daemon_pause_over(d);
+	/* A first copy: the guest is heard alone, if it may be. */
+	if (d->role == ROLE_PRIMARY && !d->alone && !primary_peer_may_hold(d->primary))
+		daemon_ask(d, ASKS_CERTAIN);
 }
 
-/* Whose guest may be heard. */
-static bool perform_alone(struct daemon *d, enum fsm_action action, const char *reason)
+static void act_ask(struct daemon *d)
+{
+	daemon_ask(d, ASKS);
+}
+
+static void act_ask_fresh(struct daemon *d)
+{
+	daemon_ask(d, ASKS_FRESH);
+}
+
+static void act_begin_switch(struct daemon *d)
+{
+	primary_switch(d->primary);
+}
+
+/* The engine has set the guest running again. */
+static void act_abort_switch(struct daemon *d, const char *reason)
+{
+	daemon_peer_send(d, WIRE_SWITCH_REFUSED, reason);
+	daemon_answer_switch(d, -EIO, reason);
+	daemon_redeliver_term(d);
+}
+
+static void act_take_back(struct daemon *d)
+{
+	daemon_take_back(d);
+	daemon_go_solo(d);
+}
+
+static void act_take_back_and_sync(struct daemon *d)
+{
+	daemon_take_back(d);
+	daemon_session_sync(d);
+}
+
+static void act_ask_peer(struct daemon *d)
+{
+	if (daemon_peer_send(d, WIRE_SWITCH_REQUEST, NULL))
+		daemon_answer_switch(d, -ENOTCONN,
+				     "the primary cannot be reached; failover --force "
+				     "takes over without it");
+}
+
+static void act_tell_dead(struct daemon *d, const char *reason)
+{
+	act_end(d, WIRE_GONE, reason, -ECHILD);
+}
+
+static void act_end_both(struct daemon *d, const char *reason)
+{
+	act_end(d, WIRE_STOP, reason, 0);
+}
+
+static void act_end_here(struct daemon *d, const char *reason)
+{
+	act_end(d, WIRE_LEAVE, reason, 0);
+}
+
+static void act_illegal(struct daemon *d, enum fsm_event ev)
+{
+	(void)d;
+	log_warn("state", "event %s makes no sense here and is ignored", fsm_event_name(ev));
+}
+
+/** struct act - what carries an action out, by what it has to know; none of them: nothing to do */
+struct act {
+	void (*plain)(struct daemon *d);
+	void (*told)(struct daemon *d, const char *reason);
+	void (*event)(struct daemon *d, enum fsm_event ev);
+	void (*both)(struct daemon *d, enum fsm_event ev, const char *reason);
+};
+
+/* Without a default, so that the compiler names an action that nobody carries out. */
+static struct act act_of(enum fsm_action action)
 {
 	switch (action) {
+	case FSM_ILLEGAL:
+		return (struct act){.event = act_illegal};
+	case FSM_REFUSE:
+		return (struct act){.event = act_refuse};
+	case FSM_START_SYNC:
+		return (struct act){.plain = daemon_session_sync};
+	case FSM_PAUSE:
+		return (struct act){.told = daemon_session_pause};
+	case FSM_PAUSE_BY_ORDER:
+		return (struct act){.both = daemon_session_pause_by_order};
+	case FSM_PAUSE_VOID:
+	case FSM_ABORT_AND_PAUSE: /* ending the session sets a stopped guest running */
+		return (struct act){.told = daemon_session_pause_void};
+	case FSM_DIAL:
+		return (struct act){.plain = daemon_session_dial};
+	case FSM_RESUME:
+		return (struct act){.plain = daemon_session_resume};
+	case FSM_RESUMED:
+		return (struct act){.plain = act_resumed};
+	case FSM_DROP_PEER:
+		return (struct act){.told = daemon_session_drop};
+	case FSM_LOSE_REPLICA:
+		return (struct act){.told = daemon_session_lose_replica};
 	case FSM_ASK:
-		daemon_ask(d, ASKS);
-		return true;
+		return (struct act){.plain = act_ask};
 	case FSM_ASK_CERTAIN:
 	case FSM_ABORT_AND_ASK:
-		act_ask_certain(d);
-		return true;
+		return (struct act){.plain = act_ask_certain};
 	case FSM_ASK_FORCED:
-		act_ask_forced(d);
-		return true;
+		return (struct act){.plain = act_ask_forced};
 	case FSM_ASK_FRESH:
-		daemon_ask(d, ASKS_FRESH);
-		return true;
+		return (struct act){.plain = act_ask_fresh};
 	case FSM_LET_OUT:
-		daemon_let_out(d);
-		return true;
+		return (struct act){.plain = daemon_let_out};
 	case FSM_MUTE:
-		daemon_mute(d);
-		return true;
+		return (struct act){.plain = daemon_mute};
 	case FSM_SHARE:
-		daemon_share(d);
-		return true;
+		return (struct act){.plain = daemon_share};
 	case FSM_GO_SOLO:
-		daemon_go_solo(d);
-		return true;
+		return (struct act){.plain = daemon_go_solo};
 	case FSM_YIELD:
-		daemon_yield(d, reason);
-		return true;
+		return (struct act){.told = daemon_yield};
 	case FSM_GO_LIVE:
-		act_go_live(d);
-		return true;
+		return (struct act){.plain = act_go_live};
 	case FSM_BECOME_SOLO:
-		daemon_become_solo(d);
-		return true;
-	default:
-		return false;
+		return (struct act){.plain = daemon_become_solo};
+	case FSM_BEGIN_SWITCH:
+		return (struct act){.plain = act_begin_switch};
+	case FSM_ABORT_SWITCH:
+		return (struct act){.told = act_abort_switch};
+	case FSM_TAKE_BACK:
+		return (struct act){.plain = act_take_back};
+	case FSM_TAKE_BACK_AND_SYNC:
+		return (struct act){.plain = act_take_back_and_sync};
+	case FSM_SWAP_ROLES:
+		return (struct act){.plain = act_swap_roles};
+	case FSM_ASK_PEER:
+		return (struct act){.plain = act_ask_peer};
+	case FSM_TELL_DEAD_AND_FAIL:
+		return (struct act){.told = act_tell_dead};
+	case FSM_END_BOTH:
+		return (struct act){.told = act_end_both};
+	case FSM_END_HERE:
+		return (struct act){.told = act_end_here};
+	case FSM_NONE:
+	case FSM_DEFER_TERM: /* daemon_event() has noted it */
+	case FSM_ACTION_COUNT:
+		break;
 	}
+	return (struct act){};
 }
 
 static void perform(struct daemon *d, enum fsm_action action, enum fsm_event ev, const char *reason)
 {
-	if (perform_session(d, action, ev, reason) || perform_alone(d, action, reason))
-		return;
-	switch (action) {
-	case FSM_ILLEGAL:
-		log_warn("state", "event %s makes no sense here and is ignored",
-			 fsm_event_name(ev));
-		break;
-	case FSM_REFUSE:
-		act_refuse(d, ev);
-		break;
-	case FSM_BEGIN_SWITCH:
-		primary_switch(d->primary);
-		break;
-	case FSM_ABORT_SWITCH: /* the engine has set the guest running again */
-		daemon_peer_send(d, WIRE_SWITCH_REFUSED, reason);
-		daemon_answer_switch(d, -EIO, reason);
-		daemon_redeliver_term(d);
-		break;
-	case FSM_TAKE_BACK:
-		daemon_take_back(d);
-		daemon_go_solo(d);
-		break;
-	case FSM_TAKE_BACK_AND_SYNC:
-		daemon_take_back(d);
-		daemon_session_sync(d);
-		break;
-	case FSM_SWAP_ROLES:
-		act_swap_roles(d);
-		break;
-	case FSM_ASK_PEER:
-		if (daemon_peer_send(d, WIRE_SWITCH_REQUEST, NULL))
-			daemon_answer_switch(d, -ENOTCONN,
-					     "the primary cannot be reached; failover --force "
-					     "takes over without it");
-		break;
-	case FSM_TELL_DEAD_AND_FAIL:
-		act_end(d, WIRE_GONE, reason, -ECHILD);
-		break;
-	case FSM_END_BOTH:
-		act_end(d, WIRE_STOP, reason, 0);
-		break;
-	case FSM_END_HERE:
-		act_end(d, WIRE_LEAVE, reason, 0);
-		break;
-	default: /* NONE, DEFER_TERM */
-		break;
-	}
+	struct act act = act_of(action);
+
+	if (act.plain)
+		act.plain(d);
+	else if (act.told)
+		act.told(d, reason);
+	else if (act.event)
+		act.event(d, ev);
+	else if (act.both)
+		act.both(d, ev, reason);
 }
 
 void daemon_event(struct daemon *d, enum fsm_event ev, const char *reason)
