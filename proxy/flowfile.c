@@ -4,13 +4,20 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "proxy/chan.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 /* ---- writing ---- */
+
+struct chan_msg flowfile_msg(const struct flow_key *k, const struct rewrite *r, uint8_t ends)
+{
+	return (struct chan_msg){.type = CHAN_REWRITE,
+				 .nic = k->nic,
+				 .flags = ends,
+				 .rewrite = {*k, r->seq_offset, r->ts_offset}};
+}
 
 struct writer {
 	uint8_t *text;
@@ -19,10 +26,7 @@ struct writer {
 
 static void put(void *arg, const struct flow_key *k, const struct rewrite *r, uint8_t ends)
 {
-	struct chan_msg m = {.type = CHAN_REWRITE,
-			     .nic = k->nic,
-			     .flags = ends,
-			     .rewrite = {*k, r->seq_offset, r->ts_offset}};
+	struct chan_msg m = flowfile_msg(k, r, ends);
 	struct writer *w = arg;
 
 	w->used += chan_encode(&m, w->text + w->used);

@@ -4,7 +4,11 @@
 #define PROXY_FLOWFILE_H
 
 #include "base/err.h"
+#include "proxy/chan.h"
 #include "proxy/rewrites.h"
+
+/** flowfile_msg() - how one connection is told to who goes on with it: as of epoch 0. */
+struct chan_msg flowfile_msg(const struct flow_key *k, const struct rewrite *r, uint8_t ends);
 
 /**
  * flowfile_save() - write all of @w to @path, by another name first; without any the file is removed.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The primary's side of the proxy: what the guest sends is held and compared, epoch by epoch. */
+#include "proxy/flowfile.h"
 #include "proxy/proxy-priv.h"
 #include "proxy/tcp-end.h"
 
@@ -203,12 +204,9 @@ struct rewrite_teller {
 static void tell_rewrite(void *arg, const struct flow_key *k, const struct rewrite *r, uint8_t ends)
 {
 	const struct rewrite_teller *t = arg;
-	struct chan_msg m = {.type = CHAN_REWRITE,
-			     .nic = k->nic,
-			     .flags = ends,
-			     .number = t->epoch,
-			     .rewrite = {*k, r->seq_offset, r->ts_offset}};
+	struct chan_msg m = flowfile_msg(k, r, ends);
 
+	m.number = t->epoch;
 	chan_io_send(t->p, &m);
 }
 
