@@ -181,6 +181,14 @@ static void etcd_resign(struct arbiter *a)
 	pump(x);
 }
 
+static void etcd_end(struct arbiter *a, uint64_t session)
+{
+	struct etcd *x = a->impl;
+
+	etcd_core_end(&x->core, now_us(), session);
+	pump(x);
+}
+
 static void etcd_drop(struct arbiter *a, bool untold)
 {
 	struct etcd *x = a->impl;
@@ -234,6 +242,7 @@ const struct arbiter_ops arbiter_etcd_ops = {
 	.claim = etcd_claim,
 	.share = etcd_share,
 	.resign = etcd_resign,
+	.end = etcd_end,
 	.drop = etcd_drop,
 	.flush = etcd_flush,
 	.is_open = etcd_is_open,

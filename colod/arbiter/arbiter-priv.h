@@ -11,6 +11,7 @@ enum arbiter_answer {
 	ARBITER_ANSWER_LOST,
 	ARBITER_ANSWER_UNKNOWN,
 	ARBITER_ANSWER_HOLD,
+	ARBITER_ANSWER_ENDED,
 };
 
 /** struct arbiter_ops - a kind of arbiter; any may be NULL but @claim and @name */
@@ -20,6 +21,7 @@ struct arbiter_ops {
 	void (*claim)(struct arbiter *a, const struct arbiter_claim *claim);
 	void (*share)(struct arbiter *a, uint64_t session);
 	void (*resign)(struct arbiter *a);
+	void (*end)(struct arbiter *a, uint64_t session);
 	void (*drop)(struct arbiter *a, bool untold); /* a win that its owner will not hear of */
 	bool (*flush)(struct arbiter *a, unsigned timeout_ms);
 	bool (*is_open)(const struct arbiter *a); /* beside a claim that is not answered */

@@ -68,6 +68,8 @@ static void on_defer(void *arg)
 		a->handlers->won(a->arg);
 	else if (answer == ARBITER_ANSWER_LOST)
 		a->handlers->lost(a->arg, reason);
+	else if (answer == ARBITER_ANSWER_ENDED)
+		a->handlers->ended(a->arg, reason);
 	else if (answer == ARBITER_ANSWER_UNKNOWN)
 		a->handlers->unknown(a->arg, reason);
 }
@@ -130,6 +132,14 @@ void arbiter_resign(struct arbiter *a)
 	a->holding = false;
 	if (a->ops->resign)
 		a->ops->resign(a);
+}
+
+void arbiter_end(struct arbiter *a, uint64_t session)
+{
+	a->answer = ARBITER_ANSWER_NONE;
+	a->holding = false;
+	if (a->ops->end)
+		a->ops->end(a, session);
 }
 
 void arbiter_drop(struct arbiter *a)

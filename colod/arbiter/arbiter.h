@@ -33,14 +33,16 @@ struct arbiter_claim {
  * struct arbiter_handlers - called from the loop, never from within a call of this file
  * @won:     this host's guest may be heard; also after @hold, when it may be heard again
  * @lost:    the other host has the guest, or this host's is older than what was heard already
+ * @ended:   the guest has ended for good, and what this host has of it must not come to life
  * @unknown: could not be decided; nothing is under way any more: claim again later
  * @hold:    after @won: the other host could win from now on; output must be held at once, until
- *           @won or @lost
+ *           @won, @lost or @ended
  * Reasons are sentences for the operator.
  */
 struct arbiter_handlers {
 	void (*won)(void *arg);
 	void (*lost)(void *arg, const char *reason);
+	void (*ended)(void *arg, const char *reason);
 	void (*unknown)(void *arg, const char *reason);
 	void (*hold)(void *arg, const char *reason);
 };
@@ -57,7 +59,7 @@ int arbiter_new(struct arbiter **out, struct loop *l, const struct config *c,
 void arbiter_free(struct arbiter *a);
 
 /**
- * arbiter_claim() - ask. One of won, lost and unknown follows, within arbiter_timeout_ms or little
+ * arbiter_claim() - ask. One of won, lost, ended and unknown follows, within arbiter_timeout_ms or little
  * more; a claim replaces one that is under way. Who has won already wins at once.
  */
 void arbiter_claim(struct arbiter *a, const struct arbiter_claim *claim);
@@ -73,6 +75,13 @@ void arbiter_share(struct arbiter *a, uint64_t session);
 /** arbiter_resign() - the guest of this host ends in order and nobody has it: who starts it anew,
  * may. See arbiter_flush(). */
 void arbiter_resign(struct arbiter *a);
+
+/**
+ * arbiter_end() - the guest has ended for good, by an order or by itself: as arbiter_resign(), and where
+ * both hosts hold @session (0: the one before) the other host does not win it any more, but is told so.
+ * Nothing is said where the other one has won already, or by a kind of arbiter that keeps no such thing.
+ */
+void arbiter_end(struct arbiter *a, uint64_t session);
 
 /** arbiter_drop() - no answer to the claim under way is wanted; what it may have moved is moved
  * back in the background: its session is shared again. */

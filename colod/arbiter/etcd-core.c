@@ -135,6 +135,8 @@ void etcd_won(struct etcd_core *c, uint64_t now)
 	etcd_finish(c);
 	c->dirty = false;
 	*c->why = 0;
+	if (c->claim.session)
+		c->last_session = c->claim.session;
 	c->told = ETCD_TOLD_WON;
 	tell(c, ARBITER_ANSWER_WON, "");
 	if (!renew->busy && !renew->due_us)
@@ -330,6 +332,11 @@ void etcd_core_share(struct etcd_core *c, uint64_t now, uint64_t session)
 void etcd_core_resign(struct etcd_core *c, uint64_t now)
 {
 	let_go(c, ETCD_WANT_RESIGN, 0, now);
+}
+
+void etcd_core_end(struct etcd_core *c, uint64_t now, uint64_t session)
+{
+	let_go(c, ETCD_WANT_END, session ? session : c->last_session, now);
 }
 
 void etcd_core_drop(struct etcd_core *c, uint64_t now, bool untold)

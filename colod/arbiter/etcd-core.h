@@ -8,6 +8,7 @@
 /*
  * Two keys say where the guest is. `owner`, persistent, names who has its newest state: "host NAME"
  * (that host alone), "shared SESSION" (both have a whole checkpoint of that replication session),
+ * "ended SESSION" (it ended for good, and nothing that replication has left of it may come to life),
  * "nobody" (it ended in order). `live`, with the value NAME, exists under a lease while a host lets
  * its guest be heard alone. Both are read together and written together, in one transaction that
  * fails when either has changed since it was read (mod_revision, etcd API reference, "Txn"); so a
@@ -90,6 +91,7 @@ enum etcd_want {
 	ETCD_WANT_SHARE,
 	ETCD_WANT_RESTORE, /* the session that a claim may have moved is to be shared again */
 	ETCD_WANT_RESIGN,
+	ETCD_WANT_END,
 };
 
 /* What the caller was told last. */
@@ -108,8 +110,8 @@ struct etcd_core {
 	struct arbiter_claim claim; /* the last one; ETCD_WANT_WIN without asked: to win back */
 	bool asked;                 /* an answer is waited for until deadline_us */
 	uint64_t deadline_us;
-	uint64_t session;      /* of ETCD_WANT_SHARE and _RESTORE */
-	uint64_t last_session; /* that this host has asked to share */
+	uint64_t session;      /* of ETCD_WANT_SHARE, _RESTORE and _END */
+	uint64_t last_session; /* that this host has asked to share, or has won in */
 	bool shared;           /* and it is known to be */
 	bool sole;  /* a primary whose peer held nothing since when it was known to be shared */
 	bool dirty; /* a claim that was not won, as far as the caller knows, may have written */
@@ -137,6 +139,7 @@ void etcd_core_init(struct etcd_core *c, const char *host, uint32_t ttl_ms, uint
 void etcd_core_claim(struct etcd_core *c, uint64_t now_us, const struct arbiter_claim *claim);
 void etcd_core_share(struct etcd_core *c, uint64_t now_us, uint64_t session);
 void etcd_core_resign(struct etcd_core *c, uint64_t now_us);
+void etcd_core_end(struct etcd_core *c, uint64_t now_us, uint64_t session);
 
 /** etcd_core_drop() - @untold: an answer that was taken has not reached the caller and will not. */
 void etcd_core_drop(struct etcd_core *c, uint64_t now_us, bool untold);
@@ -167,6 +170,7 @@ enum etcd_verdict {
 	ETCD_TAKE, /* write ourselves into both keys */
 	ETCD_KEEP, /* we are there already */
 	ETCD_LOSE,
+	ETCD_OVER,      /* so is the guest, for good */
 	ETCD_WAIT,      /* for the other host's lease to run out */
 	ETCD_UNDECIDED, /* only a human knows */
 };
@@ -184,6 +188,13 @@ bool etcd_live_is_theirs(const struct etcd_core *c, const struct etcd_view *v);
 /** etcd_owner_session() - of an owner "shared SESSION", else 0. */
 uint64_t etcd_owner_session(const struct etcd_view *v);
 void etcd_owner_shared(char owner[ETCD_VALUE_MAX], uint64_t session);
+
+/** etcd_owner_ended() - @session 0: "nobody" */
+void etcd_owner_ended(char owner[ETCD_VALUE_MAX], uint64_t session);
+bool etcd_owner_is_ended(const struct etcd_view *v);
+
+/** etcd_owner_is_ours() - it names us, or a session that this host has its guest or replica of. */
+bool etcd_owner_is_ours(const struct etcd_core *c, const struct etcd_view *v);
 void etcd_owner_host(char owner[ETCD_VALUE_MAX], const char *host);
 
 #define ETCD_OWNER_NOBODY "nobody"

@@ -97,8 +97,11 @@ static void decide_win(struct etcd_core *c, uint64_t now)
 		write_keys(c, now, owner, c->lease);
 		break;
 	case ETCD_LOSE:
+	case ETCD_OVER:
 		c->dirty = false;
-		etcd_end_without(c, ARBITER_ANSWER_LOST, c->why);
+		etcd_end_without(c,
+				 verdict == ETCD_OVER ? ARBITER_ANSWER_ENDED : ARBITER_ANSWER_LOST,
+				 c->why);
 		break;
 	case ETCD_UNDECIDED:
 		if (c->asked) {
@@ -124,7 +127,7 @@ static void done(struct etcd_core *c)
 static void decide_share(struct etcd_core *c, uint64_t now)
 {
 	const struct etcd_view *v = &c->view;
-	bool theirs = etcd_live_is_theirs(c, v) ||
+	bool theirs = etcd_live_is_theirs(c, v) || etcd_owner_is_ended(v) ||
 		      (!strncmp(v->owner, "host ", 5) && !etcd_owner_is_us(c, v));
 	char owner[ETCD_VALUE_MAX];
 
@@ -139,10 +142,9 @@ static void decide_share(struct etcd_core *c, uint64_t now)
 }
 
 /* Only what is ours, or could still become ours by a write that is late, is touched. */
-static void undo(struct etcd_core *c, uint64_t now, const char *owner)
+static void undo(struct etcd_core *c, uint64_t now, bool ours, const char *owner)
 {
 	const struct etcd_view *v = &c->view;
-	bool ours = etcd_owner_is_us(c, v);
 
 	if (etcd_live_is_theirs(c, v) || (!ours && !is_haunted(c)))
 		done(c);
@@ -155,7 +157,16 @@ static void decide_restore(struct etcd_core *c, uint64_t now)
 	char owner[ETCD_VALUE_MAX];
 
 	etcd_owner_shared(owner, c->session);
-	undo(c, now, owner);
+	undo(c, now, etcd_owner_is_us(c, &c->view), owner);
+}
+
+/* Had the other host won the session, the owner would name it, and nothing be ours. */
+static void decide_end(struct etcd_core *c, uint64_t now)
+{
+	char owner[ETCD_VALUE_MAX];
+
+	etcd_owner_ended(owner, c->session);
+	undo(c, now, etcd_owner_is_ours(c, &c->view), owner);
 }
 
 static void act_decide(struct etcd_core *c, uint64_t now, const struct etcd_reply *reply)
@@ -176,7 +187,10 @@ static void act_decide(struct etcd_core *c, uint64_t now, const struct etcd_repl
 		decide_restore(c, now);
 		break;
 	case ETCD_WANT_RESIGN:
-		undo(c, now, ETCD_OWNER_NOBODY);
+		undo(c, now, etcd_owner_is_us(c, &c->view), ETCD_OWNER_NOBODY);
+		break;
+	case ETCD_WANT_END:
+		decide_end(c, now);
 		break;
 	}
 }

@@ -10,6 +10,7 @@
 enum owner {
 	OWNER_ABSENT,
 	OWNER_NOBODY,
+	OWNER_ENDED,
 	OWNER_OUR_SESSION,
 	OWNER_OTHER_SESSION,
 	OWNER_US,
@@ -35,11 +36,14 @@ enum bid {
  *   heard, the owner alone says: another one than our session leaves it to the operator.
  * - A guest that two hosts share may live on the other one, whose output needs no lease: a start does not
  *   take its place.
+ * - A guest that has ended for good does not come to life with what a replica holds, nor with what runs on
+ *   somewhere: what was heard of it is what there is. A start begins another life.
  * - An owner that is absent is one that was lost: only a start, or who won before it was lost, wins.
  */
 static const uint8_t verdicts[OWNER_COUNT][BID_COUNT] = {
 	[OWNER_ABSENT] = {ETCD_UNDECIDED, ETCD_UNDECIDED, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE},
 	[OWNER_NOBODY] = {ETCD_LOSE, ETCD_UNDECIDED, ETCD_TAKE, ETCD_TAKE, ETCD_LOSE},
+	[OWNER_ENDED] = {ETCD_OVER, ETCD_OVER, ETCD_TAKE, ETCD_TAKE, ETCD_OVER},
 	[OWNER_OUR_SESSION] = {ETCD_TAKE, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE},
 	[OWNER_OTHER_SESSION] = {ETCD_LOSE, ETCD_UNDECIDED, ETCD_UNDECIDED, ETCD_TAKE, ETCD_LOSE},
 	[OWNER_US] = {ETCD_TAKE, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE, ETCD_TAKE},
@@ -58,14 +62,34 @@ void etcd_owner_host(char owner[ETCD_VALUE_MAX], const char *host)
 	snprintf(owner, ETCD_VALUE_MAX, "host %s", host);
 }
 
-uint64_t etcd_owner_session(const struct etcd_view *v)
+void etcd_owner_ended(char owner[ETCD_VALUE_MAX], uint64_t session)
 {
-	const char *digits = v->owner + 7;
+	if (session)
+		snprintf(owner, ETCD_VALUE_MAX, "ended %016" PRIx64, session);
+	else
+		snprintf(owner, ETCD_VALUE_MAX, "%s", ETCD_OWNER_NOBODY);
+}
 
-	if (strncmp(v->owner, "shared ", 7) || strlen(digits) != 16 ||
+/* What stands after @word, else 0. */
+static uint64_t session_after(const struct etcd_view *v, const char *word)
+{
+	size_t len = strlen(word);
+	const char *digits = v->owner + len;
+
+	if (strncmp(v->owner, word, len) || strlen(digits) != 16 ||
 	    strspn(digits, "0123456789abcdef") != 16)
 		return 0;
 	return strtoull(digits, NULL, 16);
+}
+
+uint64_t etcd_owner_session(const struct etcd_view *v)
+{
+	return session_after(v, "shared ");
+}
+
+bool etcd_owner_is_ended(const struct etcd_view *v)
+{
+	return session_after(v, "ended ");
 }
 
 bool etcd_owner_is_us(const struct etcd_core *c, const struct etcd_view *v)
@@ -92,12 +116,28 @@ static bool is_our_session(const struct etcd_core *c, uint64_t session)
 	       (claim->primary && (claim->certain || c->sole || session == c->last_session));
 }
 
-static enum owner owner_of(const struct etcd_core *c, const struct etcd_view *v)
+bool etcd_owner_is_ours(const struct etcd_core *c, const struct etcd_view *v)
 {
 	uint64_t session = etcd_owner_session(v);
 
+	return etcd_owner_is_us(c, v) ||
+	       (session && (session == c->session || session == c->last_session || c->sole));
+}
+
+/* Whether it is what this host has; else it ended as "nobody" says. */
+static bool is_what_ended(const struct etcd_core *c, uint64_t session)
+{
+	return session == c->claim.session || session == c->last_session;
+}
+
+static enum owner owner_of(const struct etcd_core *c, const struct etcd_view *v)
+{
+	uint64_t session = etcd_owner_session(v), ended = session_after(v, "ended ");
+
 	if (!v->owner_rev)
 		return OWNER_ABSENT;
+	if (ended)
+		return is_what_ended(c, ended) ? OWNER_ENDED : OWNER_NOBODY;
 	if (!strcmp(v->owner, ETCD_OWNER_NOBODY))
 		return OWNER_NOBODY;
 	if (session)
@@ -138,7 +178,11 @@ static enum etcd_verdict judge_live(const struct etcd_view *v, enum owner owner,
 static void explain(const struct etcd_view *v, enum owner owner, enum bid bid, char *why,
 		    size_t size)
 {
-	if (owner == OWNER_THEM && bid == BID_FRESH)
+	if (owner == OWNER_ENDED)
+		snprintf(why, size,
+			 "the guest was ended for good, says etcd: what this host has of it stays "
+			 "down; start it anew");
+	else if (owner == OWNER_THEM && bid == BID_FRESH)
 		snprintf(why, size,
 			 "%s has a newer guest than this one, says etcd; start it there, or with "
 			 "colo-ctl failover --force here if what that host has may be lost",

@@ -38,6 +38,7 @@ static const char *const event_names[] = {
 	[FSM_EV_RECOVER_TIMEOUT] = "recover_timeout",
 	[FSM_EV_WON] = "won",
 	[FSM_EV_LOST] = "lost",
+	[FSM_EV_ENDED] = "ended",
 	[FSM_EV_HOLD] = "hold",
 	[FSM_EV_OP_SWITCH] = "op_switch",
 	[FSM_EV_OP_FORCE] = "op_force",

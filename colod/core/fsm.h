@@ -51,6 +51,7 @@ enum fsm_event {
 	FSM_EV_RECOVER_TIMEOUT, /* recover_timeout_ms since the loss, or time to ask again */
 	FSM_EV_WON,             /* the arbiter: this host's guest may be heard alone */
 	FSM_EV_LOST,            /* the arbiter: the other host's */
+	FSM_EV_ENDED,           /* the arbiter: nobody's, it has ended for good */
 	FSM_EV_HOLD,            /* the arbiter: what it said may be void soon */
 	/* the operator */
 	FSM_EV_OP_SWITCH,  /* colo-ctl failover */

@@ -132,18 +132,31 @@ static void act_refuse(struct daemon *d, enum fsm_event ev)
 		daemon_answer_switch(d, -EBUSY, daemon_refusal(d, ev));
 }
 
-static void act_end(struct daemon *d, enum wire_type word, const char *reason, int result)
+enum arbiter_word { SAY_RESIGN, SAY_END, SAY_DROP };
+
+static void say_to_arbiter(struct daemon *d, enum arbiter_word word)
+{
+	switch (word) {
+	case SAY_RESIGN:
+		arbiter_resign(d->arbiter);
+		break;
+	case SAY_END:
+		arbiter_end(d->arbiter, d->session);
+		break;
+	case SAY_DROP:
+		arbiter_drop(d->arbiter);
+		break;
+	}
+	arbiter_flush(d->arbiter, DAEMON_LAST_WORDS_MS);
+}
+
+static void act_end(struct daemon *d, enum arbiter_word last, enum wire_type word,
+		    const char *reason, int result)
 {
 	bool silent = daemon_packets_silence(d); /* before the peer hears that it may speak (S3) */
 
-	if (d->arbiter) {
-		/* A peer that goes on has to be able to. */
-		if (d->alone || word == WIRE_STOP)
-			arbiter_resign(d->arbiter);
-		else
-			arbiter_drop(d->arbiter); /* what would be won now would be nobody's */
-		arbiter_flush(d->arbiter, DAEMON_LAST_WORDS_MS);
-	}
+	if (d->arbiter)
+		say_to_arbiter(d, last);
 	if (d->link) {
 		if (silent || word == WIRE_STOP)
 			daemon_peer_send(d, word, reason);
@@ -206,19 +219,31 @@ static void act_ask_peer(struct daemon *d)
 				     "takes over without it");
 }
 
-static void act_tell_dead(struct daemon *d, const char *reason)
+/* A peer that goes on has to be able to; what would be won now would be nobody's. */
+static enum arbiter_word leave_it(const struct daemon *d)
 {
-	act_end(d, WIRE_GONE, reason, -ECHILD);
+	return d->alone ? SAY_RESIGN : SAY_DROP;
 }
 
-static void act_end_both(struct daemon *d, const char *reason)
+static void act_tell_dead(struct daemon *d, const char *reason)
 {
-	act_end(d, WIRE_STOP, reason, 0);
+	act_end(d, leave_it(d), WIRE_GONE, reason, -ECHILD);
+}
+
+/*
+ * The peer may not hear of it, and must not set the guest running again. A peer that has told us so knows
+ * it, and may be about to take over by order.
+ */
+static void act_end_both(struct daemon *d, enum fsm_event ev, const char *reason)
+{
+	bool told = ev == FSM_EV_PEER_STOPPED || ev == FSM_EV_ENDED;
+
+	act_end(d, told ? SAY_RESIGN : SAY_END, WIRE_STOP, reason, 0);
 }
 
 static void act_end_here(struct daemon *d, const char *reason)
 {
-	act_end(d, WIRE_LEAVE, reason, 0);
+	act_end(d, leave_it(d), WIRE_LEAVE, reason, 0);
 }
 
 static void act_illegal(struct daemon *d, enum fsm_event ev)
@@ -300,7 +325,7 @@ static struct act act_of(enum fsm_action action)
 	case FSM_TELL_DEAD_AND_FAIL:
 		return (struct act){.told = act_tell_dead};
 	case FSM_END_BOTH:
-		return (struct act){.told = act_end_both};
+		return (struct act){.both = act_end_both};
 	case FSM_END_HERE:
 		return (struct act){.told = act_end_here};
 	case FSM_NONE:

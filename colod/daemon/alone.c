@@ -96,6 +96,14 @@ static void on_lost(void *arg, const char *reason)
 	daemon_event(d, FSM_EV_LOST, reason);
 }
 
+static void on_ended(void *arg, const char *reason)
+{
+	struct daemon *d = arg;
+
+	note_answer(d, reason);
+	daemon_event(d, FSM_EV_ENDED, reason);
+}
+
 static void on_hold(void *arg, const char *reason)
 {
 	struct daemon *d = arg;
@@ -116,7 +124,7 @@ static void on_unknown(void *arg, const char *reason)
 }
 
 const struct arbiter_handlers daemon_arbiter_handlers = {
-	.won = on_won, .lost = on_lost, .hold = on_hold, .unknown = on_unknown};
+	.won = on_won, .lost = on_lost, .ended = on_ended, .hold = on_hold, .unknown = on_unknown};
 
 /* ---- what follows ---- */
 

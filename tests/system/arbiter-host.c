@@ -33,6 +33,12 @@ static void on_lost(void *arg, const char *reason)
 	say("lost", reason);
 }
 
+static void on_ended(void *arg, const char *reason)
+{
+	(void)arg;
+	say("ended", reason);
+}
+
 static void on_unknown(void *arg, const char *reason)
 {
 	(void)arg;
@@ -46,7 +52,7 @@ static void on_hold(void *arg, const char *reason)
 }
 
 static const struct arbiter_handlers handlers = {
-	.won = on_won, .lost = on_lost, .unknown = on_unknown, .hold = on_hold};
+	.won = on_won, .lost = on_lost, .ended = on_ended, .unknown = on_unknown, .hold = on_hold};
 
 /* "claim SESSION [primary] [certain] [fresh] [force]" */
 static void claim(struct program *p, const char *words)

@@ -16,6 +16,7 @@ static const char *const names[2] = {"a", "b"};
 /* A request on its way, or its reply; one that nobody waits for any more may still arrive. */
 struct message {
 	bool used, awaited, executed;
+	bool anew; /* of a start, or by force: what was ended begins again */
 	enum etcd_lane_id lane;
 	struct etcd_request request;
 	struct etcd_reply reply;
@@ -84,9 +85,12 @@ static inline void execute_grant(struct world *w, const struct etcd_request *q,
 	r->ttl_s = q->ttl_s;
 }
 
-static inline void execute_write(struct world *w, const char *host, const struct etcd_request *q,
+static const char *broken; /* what a world has shown that must not be */
+
+static inline void execute_write(struct world *w, const char *host, const struct message *m,
 				 struct etcd_reply *r)
 {
+	const struct etcd_request *q = &m->request;
 	struct etcd_view *k = &w->keys;
 
 	r->view = *k;
@@ -98,6 +102,8 @@ static inline void execute_write(struct world *w, const char *host, const struct
 		r->outcome = ETCD_GONE;
 		return;
 	}
+	if (etcd_owner_is_ended(k) && strcmp(k->owner, q->owner) != 0 && !m->anew)
+		broken = "a guest that was ended comes to life";
 	memset(k, 0, sizeof(*k));
 	k->owner_rev = ++w->revision;
 	strcpy(k->owner, q->owner);
@@ -132,14 +138,12 @@ static inline void execute(struct world *w, const char *host, struct message *m)
 		r->view = w->keys;
 		break;
 	case ETCD_WRITE:
-		execute_write(w, host, &m->request, r);
+		execute_write(w, host, m, r);
 		break;
 	}
 }
 
 /* ---- hosts ---- */
-
-static const char *broken; /* what a world has shown that must not be */
 
 static inline void note_won(struct world *w, int i)
 {
@@ -172,6 +176,10 @@ static inline void hear(struct world *w, int i)
 	case ARBITER_ANSWER_UNKNOWN:
 		h->asks = h->believes = false;
 		break;
+	case ARBITER_ANSWER_ENDED:
+		h->asks = h->believes = h->newest = false;
+		h->ended = true;
+		break;
 	}
 	memset(h->core.reason, 0, sizeof(h->core.reason));
 	memset(h->core.why, 0, sizeof(h->core.why));
@@ -184,8 +192,11 @@ static inline void add_message(struct host *h, enum etcd_lane_id lane)
 	for (int i = MESSAGES - 1; i >= 0; i--)
 		if (!h->messages[i].used)
 			at = i;
-	h->messages[at] = (struct message){
-		.used = true, .awaited = true, .lane = lane, .request = h->core.lane[lane].request};
+	h->messages[at] = (struct message){.used = true,
+					   .awaited = true,
+					   .anew = h->fresh || h->forced,
+					   .lane = lane,
+					   .request = h->core.lane[lane].request};
 }
 
 static inline void forget_messages(struct host *h, enum etcd_lane_id lane)
@@ -318,6 +329,7 @@ enum wish {
 	WISH_SHARE,   /* after a whole copy */
 	WISH_RESUME,  /* the link is back before anybody won: go on in the session */
 	WISH_RESIGN,  /* the guest ends */
+	WISH_END,     /* for good: the other host's replica must not come to life */
 	WISH_DIE,     /* without a word */
 	WISH_CERTAIN, /* the other one dies, and this one knows */
 	WISH_START,   /* a guest is started after this host had died */
@@ -342,6 +354,8 @@ static inline bool may_wish(const struct world *w, int i, enum wish wish)
 		return together;
 	case WISH_RESIGN:
 		return h->up && h->believes;
+	case WISH_END:
+		return h->up && (h->believes || together);
 	case WISH_DIE:
 		return h->up;
 	case WISH_CERTAIN:
@@ -376,6 +390,13 @@ static inline void do_wish(struct world *w, int i, enum wish wish)
 		h->believes = h->newest = false;
 		w->alone = NOBODY;
 		etcd_core_resign(&h->core, w->now_us);
+		settle(w, i);
+		break;
+	case WISH_END:
+		h->ended = true;
+		h->asks = h->believes = h->newest = false;
+		etcd_core_end(&h->core, w->now_us, w->alone == i ? 0 : h->session);
+		w->alone = NOBODY;
 		settle(w, i);
 		break;
 	case WISH_DIE:

@@ -21,12 +21,13 @@ static inline void m_write_keys(struct m_world *w, enum m_owner owner, unsigned 
 				unsigned live)
 {
 	w->owner = owner;
-	w->owner_session = owner == M_SHARED ? session : 0;
+	w->owner_session = owner == M_SHARED || owner == M_ENDED ? session : 0;
 	w->live = live;
+	w->ended |= owner == M_ENDED;
 }
 
 enum m_bid { M_PLAIN, M_CERTAIN, M_FRESH, M_FORCE, M_REGAIN };
-enum m_verdict { M_TAKE, M_LOSE, M_WAIT_FOR_LEASE, M_UNDECIDED };
+enum m_verdict { M_TAKE, M_LOSE, M_ENDS, M_WAIT_FOR_LEASE, M_UNDECIDED };
 
 static inline enum m_bid m_bid(const struct m_host *h)
 {
@@ -58,6 +59,12 @@ static inline enum m_verdict m_judge(const struct m_world *w, const struct m_hos
 		return bid == M_FRESH || bid == M_REGAIN ? M_TAKE : M_UNDECIDED;
 	case M_NOBODY:
 		return bid == M_FRESH ? M_TAKE : other;
+	case M_ENDED:
+		if (bid == M_FRESH)
+			return M_TAKE;
+		return w->owner_session == h->claim.session || w->owner_session == h->last_session
+			       ? M_ENDS
+			       : other;
 	case M_SHARED:
 		/* A start takes the place of what two hosts share: not done while it lives. */
 		if (bid == M_FRESH)
@@ -140,7 +147,7 @@ static inline void m_arbiter_drop(struct m_host *h)
 static inline bool m_arbiter_is_open(const struct m_host *h)
 {
 	return h->running || h->answer == M_WON || h->answer == M_LOST || h->answer == M_UNKNOWN ||
-	       h->asked || h->dirty || h->want == M_WANT_RESTORE || h->told;
+	       h->answer == M_OVER || h->asked || h->dirty || h->want == M_WANT_RESTORE || h->told;
 }
 
 static inline void m_arbiter_share(struct m_host *h)
@@ -160,9 +167,12 @@ static inline void m_finish(struct m_host *h, enum m_answer answer, enum m_told 
 	h->told = told;
 	h->want = M_WANT_NOTHING;
 	h->asked = false;
-	if (answer == M_WON || answer == M_LOST)
+	if (answer == M_WON || answer == M_LOST || answer == M_OVER)
 		h->dirty = false;
-	if (answer == M_LOST) /* else what was or may have been moved is remembered */
+	if (answer == M_WON && h->claim.session)
+		h->last_session = h->claim.session;
+	/* Else what was or may have been moved is remembered. */
+	if (answer == M_LOST || answer == M_OVER)
 		h->claim = (struct m_claim){};
 	h->restore_session = 0;
 }
@@ -172,6 +182,12 @@ static inline void m_check_start(const struct m_world *w, const struct m_host *h
 {
 	if (m_bid(h) == M_FRESH && w->owner > M_SHARED && w->owner != m_us(w, h) && m_is_alive(w))
 		m_break("S4: a guest is started anew that lives");
+}
+
+static inline void m_take_keys(struct m_world *w, struct m_host *h)
+{
+	m_write_keys(w, m_us(w, h), 0, m_index(w, h) + 1);
+	w->ended = w->ended && m_bid(h) != M_FRESH && m_bid(h) != M_FORCE;
 }
 
 /* False: nothing is to be done, or nothing can be yet. */
@@ -187,11 +203,14 @@ static inline bool m_etcd_serve(struct m_world *w, struct m_host *h)
 		switch (m_judge(w, h)) {
 		case M_TAKE:
 			m_check_start(w, h);
-			m_write_keys(w, m_us(w, h), 0, m_index(w, h) + 1);
+			m_take_keys(w, h);
 			m_finish(h, M_WON, M_TOLD_WON);
 			return true;
 		case M_LOSE:
 			m_finish(h, M_LOST, M_TOLD_NOTHING);
+			return true;
+		case M_ENDS:
+			m_finish(h, M_OVER, M_TOLD_NOTHING);
 			return true;
 		case M_UNDECIDED:
 			if (h->asked)
@@ -202,7 +221,7 @@ static inline bool m_etcd_serve(struct m_world *w, struct m_host *h)
 		}
 		return false;
 	case M_WANT_SHARE:
-		if (theirs || (w->owner > M_SHARED && !us))
+		if (theirs || w->owner == M_ENDED || (w->owner > M_SHARED && !us))
 			return false;
 		m_write_keys(w, M_SHARED, s, 0);
 		h->sole = false;
@@ -215,18 +234,26 @@ static inline bool m_etcd_serve(struct m_world *w, struct m_host *h)
 		if (!theirs && us)
 			m_write_keys(w, M_NOBODY, 0, 0);
 		break;
+	case M_WANT_END:
+		us |= w->owner == M_SHARED &&
+		      (w->owner_session == s || h->sole || w->owner_session == h->last_session);
+		if (!theirs && us)
+			m_write_keys(w, s ? M_ENDED : M_NOBODY, s, 0);
+		break;
 	}
 	m_let_go(h, M_WANT_NOTHING, 0);
 	return true;
 }
 
 /* The last words of a daemon that ends. */
-static inline void m_resign(struct m_world *w, struct m_host *h, bool resigns)
+static inline void m_resign(struct m_world *w, struct m_host *h, enum m_want last)
 {
 	if (m_rules.arbiter != ARBITER_ETCD || !h->reaches)
 		return;
-	if (resigns)
-		m_let_go(h, M_WANT_RESIGN, 0);
+	if (last == M_WANT_END)
+		m_let_go(h, last, h->session ? h->session : h->last_session);
+	else if (last == M_WANT_RESIGN)
+		m_let_go(h, last, 0);
 	if (h->want != M_WANT_WIN)
 		m_etcd_serve(w, h);
 }
@@ -269,7 +296,7 @@ static inline bool m_step_timeout(struct m_world *w, struct m_host *h, bool hear
 		if (heard && m_judge(w, h) != M_TAKE)
 			return false;
 		if (heard) {
-			m_write_keys(w, m_us(w, h), 0, m_index(w, h) + 1);
+			m_take_keys(w, h);
 			h->dirty = true;
 		}
 		m_finish(h, M_UNKNOWN, M_TOLD_NOTHING);

@@ -424,12 +424,17 @@ static inline void m_vanish(struct m_world *w, struct m_host *h)
 	*h = (struct m_host){.reaches = h->reaches, .state = FSM_COMPLETED};
 }
 
-static inline void m_end(struct m_world *w, struct m_host *h, enum m_type word)
+static inline void m_end(struct m_world *w, struct m_host *h, enum m_want last, enum m_type word)
 {
 	h->proxy = M_SILENT;
-	m_resign(w, h, h->alone || word == M_STOP);
+	m_resign(w, h, last);
 	m_say(w, h, word, 0);
 	m_vanish(w, h);
+}
+
+static inline enum m_want m_leave_it(const struct m_host *h)
+{
+	return h->alone ? M_WANT_RESIGN : M_WANT_NOTHING;
 }
 
 static inline void m_perform(struct m_world *w, struct m_host *h, enum fsm_action a,
@@ -459,14 +464,16 @@ static inline void m_perform(struct m_world *w, struct m_host *h, enum fsm_actio
 		m_say(w, h, M_SWITCH_REQUEST, 0);
 		break;
 	case FSM_TELL_DEAD_AND_FAIL:
-		m_end(w, h, M_GONE);
+		m_end(w, h, m_leave_it(h), M_GONE);
 		break;
 	case FSM_END_BOTH:
 		w->over = true;
-		m_end(w, h, M_STOP);
+		m_end(w, h,
+		      ev == FSM_EV_PEER_STOPPED || ev == FSM_EV_ENDED ? M_WANT_RESIGN : M_WANT_END,
+		      M_STOP);
 		break;
 	case FSM_END_HERE:
-		m_end(w, h, M_LEAVE);
+		m_end(w, h, m_leave_it(h), M_LEAVE);
 		break;
 	default:
 		break;

@@ -151,7 +151,8 @@ static inline void m_print_host(const struct m_world *w, unsigned i)
 {
 	static const char *const proxies[] = {"silent", "heard", "held", "shut"};
 	static const char *const holds[] = {"nothing", "part", "whole"};
-	static const char *const owners[] = {"absent", "nobody", "shared", "host A", "host B"};
+	static const char *const owners[] = {"absent", "nobody", "ended",
+					     "shared", "host A", "host B"};
 	const struct m_host *h = &w->host[i];
 
 	if (!h->up) {

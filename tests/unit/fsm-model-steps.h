@@ -126,6 +126,8 @@ static inline bool m_step_answer(struct m_world *w, struct m_host *h)
 		m_event(w, h, FSM_EV_WON);
 	else if (a == M_LOST)
 		m_event(w, h, FSM_EV_LOST);
+	else if (a == M_OVER)
+		m_event(w, h, FSM_EV_ENDED);
 	else if (a == M_HOLD)
 		m_event(w, h, FSM_EV_HOLD);
 	else

@@ -24,10 +24,10 @@ enum m_proxy {
 enum m_phase { M_OFF, M_WAIT, M_COPY, M_IDLE, M_FLIGHT };
 enum m_holds { M_NOTHING, M_PART, M_WHOLE };
 enum m_link { M_DOWN, M_DIALING, M_UP };
-enum m_answer { M_NO_ANSWER, M_WON, M_LOST, M_UNKNOWN, M_HOLD };
-enum m_want { M_WANT_NOTHING, M_WANT_WIN, M_WANT_SHARE, M_WANT_RESTORE, M_WANT_RESIGN };
+enum m_answer { M_NO_ANSWER, M_WON, M_LOST, M_UNKNOWN, M_HOLD, M_OVER };
+enum m_want { M_WANT_NOTHING, M_WANT_WIN, M_WANT_SHARE, M_WANT_RESTORE, M_WANT_RESIGN, M_WANT_END };
 enum m_told { M_TOLD_NOTHING, M_TOLD_WON, M_TOLD_HOLD };
-enum m_owner { M_ABSENT, M_NOBODY, M_SHARED, M_HOST0, M_HOST1 };
+enum m_owner { M_ABSENT, M_NOBODY, M_ENDED, M_SHARED, M_HOST0, M_HOST1 };
 
 /* What a control connection carries, with the bulk data of a checkpoint in its place. */
 enum m_type {
@@ -122,7 +122,8 @@ struct m_budget {
 struct m_world {
 	struct m_host host[HOSTS];
 	struct m_conn conn[CONNS];
-	bool net_is_down : 1, over : 1;                 /* over: an operator has ended the guest */
+	bool net_is_down : 1, over : 1; /* over: an operator has ended the guest */
+	bool ended : 1;                 /* etcd was told so, and nobody has begun anew */
 	uint8_t owner : 3, owner_session : 3, live : 2; /* etcd; live: 0 nobody, else host + 1 */
 	uint8_t winner[SESSIONS];                       /* exec; as live */
 	struct m_budget left;
@@ -173,13 +174,13 @@ static inline bool m_has_replica(const struct m_host *h)
 static inline bool m_runs(const struct m_host *h)
 {
 	return m_has_guest(h) && (h->started || h->took_over) && h->guest_newest &&
-	       h->answer != M_LOST;
+	       h->answer != M_LOST && h->answer != M_OVER;
 }
 
 /* The replica is protection: where etcd decides, from when it has been told so. */
 static inline bool m_protects(const struct m_world *w, const struct m_host *h)
 {
-	if (!m_has_replica(h) || !h->ckpt_newest || h->answer == M_LOST)
+	if (!m_has_replica(h) || !h->ckpt_newest || h->answer == M_LOST || h->answer == M_OVER)
 		return false;
 	return m_rules.arbiter != ARBITER_ETCD || w->owner == M_HOST0 + m_index(w, h) ||
 	       (w->owner == M_SHARED && w->owner_session == h->session);
@@ -192,8 +193,8 @@ static inline bool m_is_lost(const struct m_world *w, const struct m_host *h)
 	bool owns = w->owner == M_HOST0 + m_index(w, o) && o->want != M_WANT_RESTORE &&
 		    o->want != M_WANT_SHARE;
 
-	return m_rules.arbiter == ARBITER_ETCD && (owns || w->owner == M_NOBODY) &&
-	       !h->claim.certain;
+	return m_rules.arbiter == ARBITER_ETCD &&
+	       (w->owner == M_ENDED || ((owns || w->owner == M_NOBODY) && !h->claim.certain));
 }
 
 /* The guest can go on from here without anybody noticing a step back. */
@@ -252,9 +253,13 @@ static inline void m_release(struct m_world *w, struct m_host *h, bool lives)
 
 static inline void m_hear_all(struct m_world *w)
 {
-	for (int i = 0; i < HOSTS; i++)
-		if (m_is_heard(&w->host[i]))
-			m_hear(w, &w->host[i]);
+	for (int i = 0; i < HOSTS; i++) {
+		if (!m_is_heard(&w->host[i]))
+			continue;
+		if (w->ended)
+			m_break("a guest is heard that etcd knows to have ended for good");
+		m_hear(w, &w->host[i]);
+	}
 }
 
 /* ---- connections ---- */

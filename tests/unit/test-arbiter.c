@@ -13,7 +13,7 @@ struct rig {
 	struct loop *loop;
 	struct config config;
 	struct arbiter *arbiter;
-	int won, lost, unknown, hold;
+	int won, lost, unknown, hold, ended;
 	bool in_call; /* handlers must not be called from within */
 	char reason[ERR_MSG_MAX];
 	char folder[32], path[64];
@@ -40,6 +40,13 @@ static void on_lost(void *arg, const char *reason)
 	took(r, &r->lost, reason);
 }
 
+static void on_ended(void *arg, const char *reason)
+{
+	struct rig *r = arg;
+
+	took(r, &r->ended, reason);
+}
+
 static void on_unknown(void *arg, const char *reason)
 {
 	struct rig *r = arg;
@@ -55,7 +62,7 @@ static void on_hold(void *arg, const char *reason)
 }
 
 static const struct arbiter_handlers handlers = {
-	.won = on_won, .lost = on_lost, .unknown = on_unknown, .hold = on_hold};
+	.won = on_won, .lost = on_lost, .ended = on_ended, .unknown = on_unknown, .hold = on_hold};
 
 static void rig_open(struct rig *r, enum arbiter_kind kind, const char *command)
 {
@@ -92,7 +99,7 @@ static void claim(struct rig *r, const struct arbiter_claim *c)
 
 static int answers(const struct rig *r)
 {
-	return r->won + r->lost + r->unknown + r->hold;
+	return r->won + r->lost + r->unknown + r->hold + r->ended;
 }
 
 static void expect_unknown(struct rig *r, const char *part)
@@ -148,6 +155,7 @@ static void none_wins_only_what_is_certain_or_new(void **state)
 	expect_unknown(&r, "failover --force");
 	arbiter_share(r.arbiter, 7);
 	arbiter_resign(r.arbiter);
+	arbiter_end(r.arbiter, 7);
 	assert_true(arbiter_flush(r.arbiter, 0));
 	assert_string_equal(arbiter_state(r.arbiter), "");
 	rig_close(&r);
@@ -236,6 +244,20 @@ static void exec_is_not_asked_when_the_answer_is_known(void **state)
 		assert_false(ran(&r));
 		rig_close(&r);
 	}
+}
+
+/* It would take it for the question, and cut the power of a host that is needed. */
+static void exec_is_not_run_at_the_end(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, ARBITER_EXEC, "sh -c 'echo >$OUT'");
+	arbiter_end(r.arbiter, 7);
+	assert_true(arbiter_flush(r.arbiter, 0));
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_false(ran(&r));
+	rig_close(&r);
 }
 
 static void exec_tells_the_command_who_asks_and_why(void **state)
@@ -387,6 +409,7 @@ int main(void)
 		cmocka_unit_test(exec_other_ends_are_unknown_with_status_and_last_words),
 		cmocka_unit_test(exec_last_words_are_cut_to_their_bound),
 		cmocka_unit_test(exec_is_not_asked_when_the_answer_is_known),
+		cmocka_unit_test(exec_is_not_run_at_the_end),
 		cmocka_unit_test(exec_tells_the_command_who_asks_and_why),
 		cmocka_unit_test(exec_that_takes_too_long_is_killed_with_its_children),
 		cmocka_unit_test(exec_runs_once_for_claims_that_come_while_it_runs),

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The host that asks etcd: every verdict, when it renews and holds, how it goes through endpoints. */
-#include "tests/unit/unit.h"
-
-#include "colod/arbiter/etcd-core.h"
-
-#define START_US (1000 * USEC_PER_SEC)
+#include "tests/unit/etcd-rig.h"
 
 /* ---- verdicts ---- */
 
 static const char *const owners[] = {
-	NULL,     "nobody", "shared 0000000000000007", "shared 0000000000000008", "host a",
-	"host b", "strange"};
+	NULL,     "nobody",  "shared 0000000000000007", "shared 0000000000000008", "host a",
+	"host b", "strange", "ended 0000000000000007",  "ended 0000000000000008",  "ended 7"};
 
 enum { PLAIN, CERTAIN, FRESH, FORCE, REGAIN, BIDS };
 
@@ -21,22 +17,6 @@ static const struct arbiter_claim bids[BIDS] = {
 	[FORCE] = {.force = true},
 	[REGAIN] = {.primary = true},
 };
-
-static struct etcd_view view_of(const char *owner, const char *live)
-{
-	struct etcd_view v = {};
-
-	if (owner) {
-		v.owner_rev = 3;
-		strcpy(v.owner, owner);
-	}
-	if (live) {
-		v.live_rev = 3;
-		v.live_lease = 99;
-		strcpy(v.live, live);
-	}
-	return v;
-}
 
 static enum etcd_verdict judge(const char *owner, const char *live, int bid, char why[320])
 {
@@ -51,6 +31,7 @@ static enum etcd_verdict judge(const char *owner, const char *live, int bid, cha
 
 #define T ETCD_TAKE
 #define L ETCD_LOSE
+#define O ETCD_OVER
 #define W ETCD_WAIT
 #define U ETCD_UNDECIDED
 
@@ -59,7 +40,8 @@ static void nobody_takes_what_another_may_have_been_heard_with(void **state)
 	/* By owner, as above; PLAIN, CERTAIN, FRESH, FORCE, REGAIN */
 	static const enum etcd_verdict want[ARRAY_SIZE(owners)][BIDS] = {
 		{U, U, T, T, T}, {L, U, T, T, L}, {T, T, U, T, L}, {L, U, U, T, L},
-		{T, T, T, T, T}, {L, U, L, T, L}, {U, U, U, T, U}};
+		{T, T, T, T, T}, {L, U, L, T, L}, {U, U, U, T, U}, {O, O, T, T, L},
+		{L, U, T, T, L}, {U, U, U, T, U}};
 	char why[320];
 
 	(void)state;
@@ -128,107 +110,7 @@ static void a_primary_remembers_that_the_session_before_is_void(void **state)
 	assert_int_equal(etcd_judge(&c, &v, false, why, sizeof(why)), ETCD_LOSE);
 }
 
-/* ---- a host and an etcd that does as it is told ---- */
-
-struct rig {
-	struct etcd_core core;
-	struct etcd_view keys;
-	uint64_t now;
-	bool dead;       /* etcd answers nothing */
-	bool lease_gone; /* it does not know the lease */
-	unsigned requests[4];
-	int won, lost, unknown, hold;
-};
-
-static void hear(struct rig *r)
-{
-	switch (etcd_core_answer(&r->core)) {
-	case ARBITER_ANSWER_NONE:
-		break;
-	case ARBITER_ANSWER_WON:
-		r->won++;
-		break;
-	case ARBITER_ANSWER_LOST:
-		r->lost++;
-		break;
-	case ARBITER_ANSWER_UNKNOWN:
-		r->unknown++;
-		break;
-	case ARBITER_ANSWER_HOLD:
-		r->hold++;
-		break;
-	}
-}
-
-static struct etcd_reply answer(struct rig *r, const struct etcd_request *q)
-{
-	struct etcd_reply reply = {.outcome = r->dead ? ETCD_FAILED : ETCD_DONE, .ttl_s = 5};
-
-	reply.lease = q->kind == ETCD_RENEW ? q->lease : 40 + r->requests[ETCD_GRANT];
-	reply.view = r->keys;
-	if (r->dead)
-		return reply;
-	if (r->lease_gone && q->kind == ETCD_RENEW)
-		reply.outcome = ETCD_GONE;
-	if (q->kind == ETCD_WRITE) {
-		r->keys.owner_rev++;
-		strcpy(r->keys.owner, q->owner);
-		r->keys.live_rev = q->lease ? r->keys.owner_rev : 0;
-		r->keys.live_lease = q->lease;
-		strcpy(r->keys.live, q->lease ? "a" : "");
-	}
-	return reply;
-}
-
-/* All that is asked now is answered now. */
-static void serve(struct rig *r)
-{
-	hear(r);
-	for (int lane = 0; lane < ETCD_LANES;) {
-		struct etcd_request q = r->core.lane[lane].request;
-		struct etcd_reply reply;
-
-		if (!r->core.lane[lane].busy) {
-			lane++;
-			continue;
-		}
-		reply = answer(r, &q);
-		r->requests[q.kind]++;
-		etcd_core_reply(&r->core, r->now, lane, &reply);
-		hear(r);
-		lane = 0;
-	}
-}
-
-static void pass(struct rig *r, uint64_t us)
-{
-	uint64_t end = r->now + us;
-
-	for (;;) {
-		uint64_t due = etcd_core_due(&r->core);
-
-		if (!due || due > end)
-			break;
-		r->now = MAX(due, r->now);
-		etcd_core_tick(&r->core, r->now);
-		serve(r);
-	}
-	r->now = end;
-}
-
-static void rig_init(struct rig *r, uint32_t endpoints)
-{
-	memset(r, 0, sizeof(*r));
-	r->now = START_US;
-	etcd_core_init(&r->core, "a", 5000, 10000, endpoints);
-}
-
-static void win(struct rig *r)
-{
-	etcd_core_claim(&r->core, r->now, &(struct arbiter_claim){.fresh = true});
-	serve(r);
-	assert_int_equal(r->won, 1);
-}
+/* ---- in the course of time ---- */
 
 static void a_lease_is_renewed_three_times_as_often_as_it_must(void **state)
 {

@@ -2,7 +2,8 @@
 /*
  * Two hosts and a model of etcd: every order in which their requests, replies, failures, leases' ends
  * and callers' wishes can happen, to a depth. There are never two hosts that believe themselves alone,
- * and a guest that is older than what was heard is never heard.
+ * a guest that is older than what was heard is never heard, and one that etcd knows to have been ended is not
+ * again, unless it is started.
  */
 #include "tests/unit/etcd-model.h"
 
@@ -64,6 +65,15 @@ static void begin_alone(struct world *w)
 	assert_false(w->hosts[1].newest);
 }
 
+/* A has the guest ended for good: etcd knows, b does not. */
+static void begin_ended(struct world *w)
+{
+	begin_shared(w);
+	do_wish(w, 0, WISH_END);
+	calm(w);
+	assert_true(etcd_owner_is_ended(&w->keys));
+}
+
 /* A has begun to share: the write is on its way. */
 static void begin_sharing(struct world *w)
 {
@@ -102,8 +112,8 @@ static void begin_held_back(struct world *w)
 	assert_int_equal(w->hosts[0].core.told, ETCD_TOLD_HOLD);
 }
 
-static void (*const beginnings[])(struct world *w) = {begin,         begin_shared, begin_alone,
-						      begin_sharing, begin_race,   begin_held_back};
+static void (*const beginnings[])(struct world *w) = {
+	begin, begin_shared, begin_alone, begin_sharing, begin_race, begin_held_back, begin_ended};
 
 /* ---- exhaustively ---- */
 
@@ -279,10 +289,28 @@ static void check_shared(struct world *w, unsigned walk)
 
 /* When all messages pass again, nothing stays unfinished: whoever asks is answered, and what is to be
  * shared is, whatever arrives late. */
+/* Whatever came before: a replica that asks is told, and a start wins. */
+static void check_ended(struct world *w, unsigned walk)
+{
+	int b = w->hosts[0].ended ? 1 : 0;
+
+	if (may_wish(w, b, WISH_CLAIM) && w->hosts[b].session == w->session) {
+		do_wish(w, b, WISH_CLAIM);
+		calm(w);
+		if (!w->hosts[b].ended)
+			fail_msg("walk %u: host %s is not told of the end, etcd has %s", walk,
+				 names[b], w->keys.owner);
+	}
+	die(w, b);
+	do_wish(w, b, WISH_START);
+	calm(w);
+	assert_true(w->hosts[b].believes);
+}
+
 static void what_is_interrupted_anywhere_is_finished_when_etcd_answers_again(void **state)
 {
 	struct rng rng = {2};
-	unsigned shared = 0;
+	unsigned shared = 0, ended = 0;
 
 	(void)state;
 	for (unsigned i = 0; i < 3000; i++) {
@@ -306,8 +334,12 @@ static void what_is_interrupted_anywhere_is_finished_when_etcd_answers_again(voi
 		if (both)
 			check_shared(&w, i);
 		shared += both;
+		if (etcd_owner_is_ended(&w.keys)) {
+			check_ended(&w, i);
+			ended++;
+		}
 	}
-	assert_true(shared > 50);
+	assert_true(shared > 50 && ended > 50);
 }
 
 int main(void)

@@ -33,6 +33,7 @@ static void setup_ignores_only_what_does_not_concern_it(void **state)
 		[FSM_EV_RECOVER_TIMEOUT] = true,
 		[FSM_EV_WON] = true,
 		[FSM_EV_LOST] = true,
+		[FSM_EV_ENDED] = true,
 		[FSM_EV_HOLD] = true,
 		[FSM_EV_SWITCH_FAILED] = true,
 	};
@@ -218,6 +219,7 @@ static void the_arbiter_is_asked_only_by_who_could_be_heard(void **state)
 		bool asks = c.action == FSM_ASK || c.action == FSM_ASK_CERTAIN ||
 			    c.action == FSM_ASK_FORCED || c.action == FSM_ASK_FRESH ||
 			    c.action == FSM_ABORT_AND_ASK;
+		struct fsm_cell ended;
 
 		if (!asks)
 			continue;
@@ -229,6 +231,9 @@ static void the_arbiter_is_asked_only_by_who_could_be_heard(void **state)
 		check_cell(fsm_step(role, c.next, FSM_EV_LOST).action ==
 				   (role == ROLE_PRIMARY ? FSM_YIELD : FSM_LOSE_REPLICA),
 			   role, s, ev);
+		/* What ended for good neither runs on nor waits: it is over, or given up. */
+		ended = fsm_step(role, c.next, FSM_EV_ENDED);
+		check_cell(ended.next == FSM_COMPLETED || ended.action == FSM_YIELD, role, s, ev);
 		if (c.action == FSM_ASK_FORCED)
 			check_cell(ev == FSM_EV_OP_FORCE, role, s, ev);
 		if (c.action == FSM_ASK_CERTAIN || c.action == FSM_ABORT_AND_ASK)
@@ -284,7 +289,8 @@ static void a_protected_guest_is_shared(void **state)
 
 /* ---- ends ---- */
 
-/* S4: what a peer says or fails to say ends no guest, but for the word that it ends for good. */
+/* S4: what a peer says or fails to say ends no guest, but for the word, to us or to the arbiter, that it ends
+ * for good. */
 static void no_peer_ends_a_guest_that_it_does_not_share(void **state)
 {
 	static const bool own[FSM_EVENT_COUNT] = {
@@ -302,7 +308,9 @@ static void no_peer_ends_a_guest_that_it_does_not_share(void **state)
 
 		if (s == FSM_COMPLETED || c.next != FSM_COMPLETED)
 			continue;
-		check_cell(own[ev] || (ev == FSM_EV_PEER_STOPPED && shared), role, s, ev);
+		check_cell(own[ev] || (ev == FSM_EV_PEER_STOPPED && shared) ||
+				   (ev == FSM_EV_ENDED && shared),
+			   role, s, ev);
 	}
 }
 
@@ -425,7 +433,8 @@ static void check_step(struct node n, enum fsm_event ev, struct node next)
 			   n.role, n.state, ev);
 	if (n.role == ROLE_PRIMARY && next.role == ROLE_SECONDARY)
 		check_cell((ev == FSM_EV_HANDED_OVER && n.state == FSM_GIVEN) ||
-				   ((ev == FSM_EV_LOST || ev == FSM_EV_PEER_LIVE) &&
+				   ((ev == FSM_EV_LOST || ev == FSM_EV_ENDED ||
+				     ev == FSM_EV_PEER_LIVE) &&
 				    next.state == FSM_SETUP),
 			   n.role, n.state, ev);
 }
