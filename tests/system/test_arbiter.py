@@ -17,6 +17,7 @@ from network import Namespace, PREFIX, add_cable, make_folder, remove_namespace
 from processes import kill
 from tlsfiles import Authority, certtool, make_key
 from waiting import TIMEOUT_S, wait_for
+from witness import Witness
 
 RELAY = pathlib.Path(__file__).resolve().parent.parent / "lib" / "linkrelay.py"
 HOST = pathlib.Path(os.environ.get("COLOD_BUILD", "build")).resolve() / "tests" / "arbiter-host"
@@ -484,6 +485,31 @@ def test_etcd_and_hosts_know_each_other_by_certificates(tmp_path):
             assert word == "unknown" and "https://10.8.1.2" in reason
     finally:
         rig.close()
+
+
+def test_an_end_that_the_peer_cannot_hear_is_told_to_etcd(make_pair):
+    pair = make_pair(peer_timeout_ms=500, recover_timeout_ms=5000)
+    witness = Witness(pair)
+    try:
+        pair.start()
+        wait_for("both to have the guest",
+                 lambda: (witness.owner()[0] or "").startswith("shared "))
+        session = witness.owner()[0].removeprefix("shared ")
+        pair.network.cut()
+        pair.a.wait_state("paused")
+        pair.a.ctl("stop")
+        assert pair.a.wait_exit() == 0
+        assert witness.owner() == (f"ended {session}", None)
+        assert pair.b.wait_exit() == 0
+        assert "the guest was ended for good" in pair.b.log()
+        assert not pair.b.console.ticks()
+        pair.network.mend()
+        pair.start()
+        wait_for("both to have the new guest",
+                 lambda: (witness.owner()[0] or "").startswith("shared "))
+        assert witness.owner()[0] != f"shared {session}"
+    finally:
+        witness.close()
 
 
 def test_random_cuts_and_pauses_never_make_two_live(rig):
