@@ -10,11 +10,12 @@ check-long: deps
 	$(MAKE) check-all COLOD_TEST_FULL=1 FUZZ_SECONDS=60
 
 # What does not measure or boot pairs of guests runs side by side; much of it waits, so one more than there are
-# CPUs. clang-tidy is slow: the tests themselves are its business in the long run only.
+# CPUs. clang-tidy is slow: the tests themselves are its business in the long run only. So is running the unit
+# tests without a sanitizer, too.
 CHECK_JOBS ?= $(shell expr $$(nproc) + 1)
 check-all: all
-	$(MAKE) -j$(CHECK_JOBS) -Otarget check-kernel lint TIDY_SKIP=$(if $(COLOD_TEST_FULL),,tests/%) check-unit \
-		asan tsan fuzz check-install
+	$(MAKE) -j$(CHECK_JOBS) -Otarget check-kernel lint TIDY_SKIP=$(if $(COLOD_TEST_FULL),,tests/%) \
+		$(if $(COLOD_TEST_FULL),check-unit) asan tsan fuzz check-install
 	$(MAKE) check-system
 
 demo: deps
@@ -23,7 +24,7 @@ demo: deps
 bench: deps
 	$(MAKE) run-bench
 
-.PHONY: deps check-unit asan tsan fuzz clean
+.PHONY: deps unit-tests check-unit asan-tests asan tsan fuzz clean
 
 # Quick when everything is there: one dpkg-query, no network.
 deps:
@@ -45,19 +46,25 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libcolod.a
 # TESTS narrows a run: make check-unit TESTS=build/tests/unit/test-wire
 TESTS ?= $(UNIT)
 UNIT_JOBS ?= 3
-check-unit: $(TESTS)
+unit-tests: $(TESTS)
+check-unit: unit-tests
 	@tests/unit/run-all $(UNIT_JOBS) $(TESTS)
 
 # Half the time of -O2 for the compiler, and no fewer checks.
 SAN_OPT := -O1 -g
-asan:
-	$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined OPT='$(SAN_OPT)' check-unit
+asan-tests asan: MAKE_ASAN = $(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined OPT='$(SAN_OPT)'
+asan-tests:
+	$(MAKE_ASAN) unit-tests
+asan: asan-tests
+	$(MAKE_ASAN) check-unit
 
 # A program that cannot start a thread has nothing to show to ThreadSanitizer; the long run does not rely on it.
-THREADED = $(if $(COLOD_TEST_FULL),$(UNIT),$(shell for t in $(UNIT); do \
+ASAN_UNIT = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
+THREADED = $(if $(COLOD_TEST_FULL),$(ASAN_UNIT),$(shell for t in $(ASAN_UNIT); do \
 	u=$$(nm -D --undefined-only $$t) && ! echo "$$u" | grep -q ' pthread_create' || echo $$t; done))
-tsan: $(UNIT)
-	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread OPT='$(SAN_OPT)' check-unit TESTS='$(THREADED:$(BUILD)/%=$(BUILD)/tsan/%)'
+tsan: asan-tests
+	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread OPT='$(SAN_OPT)' check-unit \
+		TESTS='$(THREADED:$(BUILD)/asan/%=$(BUILD)/tsan/%)'
 
 FUZZ_CFLAGS = $(CSTD) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 	$(PKG_CFLAGS)

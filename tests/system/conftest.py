@@ -39,6 +39,30 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("qemu", list(pairs.QEMUS) if core else ["system"], indirect=True)
 
 
+def modes_of(item):
+    found = [mark.args[1] for mark in item.iter_markers("parametrize") if mark.args[0] == "mode"]
+    return found[0] if found else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of a test for each mode the sample has one; from test to test it is the next one's turn."""
+    if FULL or config.getoption("keyword"):
+        return
+    turns = {}
+    for item in items:
+        if modes_of(item):
+            turns.setdefault((item.path, item.originalname), len(turns))
+
+    def in_sample(item):
+        modes = modes_of(item)
+        turn = turns.get((item.path, item.originalname))
+        return not modes or item.callspec.params["mode"] == modes[turn % len(modes)]
+
+    left = [item for item in items if not in_sample(item)]
+    items[:] = [item for item in items if in_sample(item)]
+    config.hook.pytest_deselected(items=left)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
