@@ -60,6 +60,7 @@ static void forget(struct compare *c, struct flow *f)
 	cmp_flow_established(c, f);
 	list_del(&f->ready);
 	list_del(&f->spare);
+	list_del(&f->halfway);
 	flow_remove(&c->flows, &f->node);
 }
 
@@ -180,6 +181,7 @@ static struct flow *make(struct compare *c, const struct flow_key *k, const stru
 	list_init(&f->ready);
 	list_init(&f->spare);
 	list_init(&f->half_open);
+	list_init(&f->halfway);
 	f->tcp = p->kind == PKT_TCP;
 	f->gen = c->gen - 1;
 	cmp_flow_sync(c, f);

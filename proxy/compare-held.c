@@ -9,6 +9,13 @@
 #define STORED_SHARE  2
 #define ONE_FLOW_PART 4
 
+/*
+ * A secondary that has sent the beginning of a super-frame and nothing more for this part of the
+ * time-out waits for an acknowledgement that cannot come, as its window is smaller than the primary's:
+ * the client has not seen what is held.
+ */
+#define HALFWAY_PART 8
+
 static void forget_bytes(struct compare *c, struct held *h)
 {
 	if (h->bytes)
@@ -238,6 +245,8 @@ void cmp_held_close(struct compare *c)
 void cmp_held_forget(struct compare *c)
 {
 	c->expiry = &c->held;
+	while (!list_empty(&c->halfway))
+		list_del(c->halfway.next);
 	while (!list_empty(&c->stored))
 		free_stored(c, list_entry(c->stored.next, struct held, all));
 }
@@ -263,10 +272,39 @@ static void expired(struct compare *c, struct held *h)
 	cmp_mismatch_end(c, MISMATCH_TIMEOUT, f);
 }
 
+void cmp_held_halfway(struct compare *c, struct flow *f, bool some)
+{
+	list_del(&f->halfway);
+	if (!some)
+		return;
+	f->matched_us = c->now_us;
+	list_add_tail(&c->halfway, &f->halfway);
+}
+
+static uint64_t expire_halfway(struct compare *c)
+{
+	while (!list_empty(&c->halfway)) {
+		struct flow *f = list_entry(c->halfway.next, struct flow, halfway);
+		struct seg *p = seg_first(&f->p);
+		uint64_t end =
+			MAX(f->matched_us, c->committed_us) + c->limits.timeout_us / HALFWAY_PART;
+
+		if (c->now_us < end)
+			return end;
+		list_del(&f->halfway);
+		if (p && p->owner && !f->stuck)
+			expired(c, p->owner);
+	}
+	return UINT64_MAX;
+}
+
 uint64_t cmp_held_expire(struct compare *c)
 {
+	uint64_t halfway;
+
 	if (c->mode != COMPARE_MATCH || c->commit_pending)
 		return UINT64_MAX;
+	halfway = expire_halfway(c);
 	while (c->expiry != &c->held) {
 		struct held *h = list_entry(c->expiry, struct held, all);
 		bool waits = !h->at_commit && !(h->flow && h->flow->stuck);
@@ -274,10 +312,10 @@ uint64_t cmp_held_expire(struct compare *c)
 		uint64_t end = MAX(h->at_us, c->committed_us) + c->limits.timeout_us;
 
 		if (waits && c->now_us < end)
-			return end;
+			return MIN(end, halfway);
 		c->expiry = h->all.next;
 		if (waits)
 			expired(c, h);
 	}
-	return UINT64_MAX;
+	return halfway;
 }

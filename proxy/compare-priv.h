@@ -64,7 +64,7 @@ struct held {
 
 struct flow {
 	struct flow_node node;
-	struct list ready, spare, half_open; /* in compare's lists of that name */
+	struct list ready, spare, half_open, halfway; /* in compare's lists of that name */
 	uint64_t gen;
 
 	/* of this generation */
@@ -81,7 +81,8 @@ struct flow {
 	uint32_t base;
 	bool p_syn_alone, s_syn_alone; /* that side's new connection is not known of the other */
 	bool s_syn, s_rst;
-	uint32_t matched; /* up to here both sides' streams are equal; valid with @has_base */
+	uint32_t matched;    /* up to here both sides' streams are equal; valid with @has_base */
+	uint64_t matched_us; /* since when, while it is in compare.halfway */
 	uint32_t s_ack, s_isn, seq_offset, ts_offset;
 	uint32_t p_syn_ts, s_syn_ts;
 	bool p_syn_has_ts, s_syn_has_ts;
@@ -125,6 +126,7 @@ struct compare {
 
 	struct flow_table flows;
 	struct list ready, spare, half_open; /* struct flow */
+	struct list halfway; /* struct flow, by matched_us: of a held packet a part has its match */
 	uint32_t half_open_count;
 
 	struct pool pool; /* struct held */
@@ -211,6 +213,9 @@ void cmp_held_forget(struct compare *c);
 
 /** cmp_held_expire() - mismatches for packets that waited too long. Returns when to look again. */
 uint64_t cmp_held_expire(struct compare *c);
+
+/** cmp_held_halfway() - of @f's first packet a part has its match, since now, or none any more. */
+void cmp_held_halfway(struct compare *c, struct flow *f, bool some);
 
 /* compare-flow.c */
 

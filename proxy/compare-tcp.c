@@ -100,16 +100,18 @@ static struct seg *first_open(struct compare *c, struct flow *f, struct list *l)
 
 static void advance(struct compare *c, struct flow *f)
 {
+	uint32_t before = f->matched;
+	struct seg *p, *s;
+
 	if (!f->has_base || f->p_syn_alone || f->s_syn_alone)
 		return;
-	for (;;) {
-		struct seg *p = first_open(c, f, &f->p), *s = first_open(c, f, &f->s);
-
-		if (!p || !s || seq_lt(f->matched, p->seq) || seq_lt(f->matched, s->seq))
-			return;
-		if (!compare_run(c, f, p, s))
-			return;
-	}
+	do {
+		p = first_open(c, f, &f->p);
+		s = first_open(c, f, &f->s);
+	} while (p && s && seq_le(p->seq, f->matched) && seq_le(s->seq, f->matched) &&
+		 compare_run(c, f, p, s));
+	if (f->matched != before)
+		cmp_held_halfway(c, f, !f->stuck && p && seq_lt(p->seq, f->matched));
 }
 
 /* By sequence number; what is there already is not taken again. */

@@ -45,6 +45,7 @@ int compare_new(struct compare **out, const struct compare_limits *l, const stru
 	list_init(&c->ready);
 	list_init(&c->spare);
 	list_init(&c->half_open);
+	list_init(&c->halfway);
 	list_init(&c->held);
 	list_init(&c->closed);
 	list_init(&c->stored);
