@@ -59,7 +59,7 @@ static int fetch(struct daemon *d, const struct statefile *s, int pidfd, struct 
 	int r;
 
 	memset(fds, -1, sizeof(*fds));
-	daemon_fds_take(fds, s);
+	daemon_fds_take(d, s);
 	d->found_kept = fds->ram >= 0;
 	r = qemu_fetch_fds(fds, s, pidfd, e);
 	memcpy(d->tap_fds, fds->taps, sizeof(d->tap_fds));

@@ -82,6 +82,7 @@ struct daemon {
 	struct statefile noted; /* as in the file; qemu_pid 0: there is none */
 	uint64_t noted_state_at_us;
 	bool found, found_kept; /* by systemd, its descriptors were */
+	bool fds_taken;         /* what systemd gave us has been looked at; it keeps its own */
 	int found_pidfd;
 	struct qemu_fds_kept found_fds;
 	struct loop_src *upgrade_timer;
@@ -138,7 +139,7 @@ void daemon_note_end(struct daemon *d);
 void daemon_fds_keep(struct daemon *d);
 void daemon_fds_forget(struct daemon *d);
 void daemon_fds_drop(struct daemon *d); /* nor are those needed that we were given */
-void daemon_fds_take(struct qemu_fds_kept *fds, const struct statefile *s);
+void daemon_fds_take(struct daemon *d, const struct statefile *s); /* into found_fds */
 
 /* adopt.c. find: 1 when there is a guest to adopt, 0 when one is to be started. */
 int daemon_find(struct daemon *d, struct err *e);

@@ -50,9 +50,9 @@ void daemon_fds_keep(struct daemon *d)
 
 void daemon_fds_drop(struct daemon *d)
 {
-	int n = sd_listen_fds(1);
+	int n = d->fds_taken ? 0 : sd_listen_fds(1);
 
-	if (n <= 0)
+	if (n <= 0 && !d->fds_taken)
 		return;
 	for (int i = 0; i < n; i++)
 		close(SD_LISTEN_FDS_START + i);
@@ -107,11 +107,13 @@ static void take(struct qemu_fds_kept *fds, const struct statefile *s, const cha
 }
 
 /* All that is kept belongs to one QEMU, whose memory tells which it is. */
-void daemon_fds_take(struct qemu_fds_kept *fds, const struct statefile *s)
+void daemon_fds_take(struct daemon *d, const struct statefile *s)
 {
 	_cleanup_(cleanup_strv) char **names = NULL;
 	int n = sd_listen_fds_with_names(1, &names);
+	struct qemu_fds_kept *fds = &d->found_fds;
 
+	d->fds_taken = n > 0;
 	for (int i = 0; i < n; i++)
 		take(fds, s, names[i], SD_LISTEN_FDS_START + i);
 	if (fds->ram >= 0 && is_file_of(fds->ram, s->qemu_pid, s->ram_fd))
