@@ -3,6 +3,7 @@
 #ifndef PROXY_COMPARE_PRIV_H
 #define PROXY_COMPARE_PRIV_H
 
+#include "base/pool.h"
 #include "base/quantile.h"
 #include "proxy/compare.h"
 #include "proxy/hold.h"

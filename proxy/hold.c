@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory for held packets: a pool of records and an arena for their bytes, both of fixed size. */
+/* Memory of a fixed size for the bytes of held packets. */
 #include "proxy/hold.h"
 
+#include "base/pool.h"
 #include "base/util.h"
 
 #include <assert.h>
@@ -16,49 +17,6 @@ struct hold_chunk {
 	uint32_t live, filled; /* pieces in use; bytes given out since it was empty */
 	uint32_t next_free;
 };
-
-static void *map_pages(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-int pool_init(struct pool *p, uint32_t count, size_t size)
-{
-	*p = (struct pool){.size = ALIGN_UP(size, HOLD_ALIGN), .count = count};
-	p->base = map_pages(p->size * MAX(count, 1));
-	return p->base ? 0 : -ENOMEM;
-}
-
-void pool_destroy(struct pool *p)
-{
-	if (p->base)
-		munmap(p->base, p->size * MAX(p->count, 1));
-	p->base = NULL;
-}
-
-void *pool_get(struct pool *p)
-{
-	void *r = p->free;
-
-	if (r)
-		p->free = *(void **)r;
-	else if (p->fresh < p->count)
-		r = p->base + p->size * p->fresh++;
-	else
-		return NULL;
-	p->used++;
-	return r;
-}
-
-void pool_put(struct pool *p, void *record)
-{
-	*(void **)record = p->free;
-	p->free = record;
-	p->used--;
-}
 
 /* A quarter more than asked for, because chunks are seldom full to the brim. */
 int hold_init(struct hold *h, uint64_t max_bytes)

@@ -1,30 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Memory for held packets: a pool of records and an arena for their bytes, both of fixed size. */
+/* Memory of a fixed size for the bytes of held packets. */
 #ifndef PROXY_HOLD_H
 #define PROXY_HOLD_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-/**
- * struct pool - @count records of @size bytes; the one given back last is given out first, while
- * the cache still knows it. Memory that was never used costs nothing.
- */
-struct pool {
-	uint8_t *base;
-	void *free;
-	size_t size;
-	uint32_t count, fresh; /* records from @fresh on were never given out */
-	uint32_t used;
-};
-
-/** pool_init() - 0 or -ENOMEM. */
-int pool_init(struct pool *p, uint32_t count, size_t size);
-void pool_destroy(struct pool *p);
-
-/** pool_get() - a record with undefined content, or NULL when all are in use. */
-void *pool_get(struct pool *p);
-void pool_put(struct pool *p, void *record);
 
 /**
  * struct hold - bytes of packets that come and go in about the order of their arrival

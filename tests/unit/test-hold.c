@@ -1,29 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory for held packets: pieces never overlap, are used again, and keep to the limit. */
+/* Bytes of held packets: pieces never overlap, are used again, and keep to the limit. */
 #include "tests/unit/unit.h"
 
 #include "proxy/hold.h"
-
-static void records_are_used_again_the_last_one_first(void **state)
-{
-	struct pool p;
-	void *a, *b;
-
-	(void)state;
-	assert_int_equal(pool_init(&p, 2, 40), 0);
-	a = pool_get(&p);
-	b = pool_get(&p);
-	assert_non_null(a);
-	assert_non_null(b);
-	assert_ptr_not_equal(a, b);
-	assert_null(pool_get(&p));
-	pool_put(&p, a);
-	pool_put(&p, b);
-	assert_int_equal(p.used, 0);
-	assert_ptr_equal(pool_get(&p), b);
-	assert_ptr_equal(pool_get(&p), a);
-	pool_destroy(&p);
-}
 
 static void the_limit_is_kept(void **state)
 {
@@ -141,7 +120,6 @@ static void pieces_in_use_never_overlap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(records_are_used_again_the_last_one_first),
 		cmocka_unit_test(the_limit_is_kept),
 		cmocka_unit_test(what_goes_soon_always_uses_the_same_memory),
 		cmocka_unit_test(one_that_stays_does_not_keep_what_came_behind_it),
