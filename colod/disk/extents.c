@@ -234,27 +234,37 @@ static struct extent *next_data(struct extent *e, uint64_t end)
 	return e && e->offset < end ? e : NULL;
 }
 
-/* Whether bytes and records suffice for what put_data() does. */
-static bool has_room(const struct extents *m, uint64_t offset, uint64_t end)
+/* Records that put_data() takes at most; *bytes is what it needs of the arena. */
+static uint64_t data_records(const struct extents *m, uint64_t offset, uint64_t end,
+			     uint64_t *bytes)
 {
-	uint64_t at = offset, bytes = end - offset, gaps = 0;
 	struct extent *e = next_data(extents_at(m, offset), end);
+	uint64_t at = offset, gaps = 0;
 
+	*bytes = end - offset;
 	for (; e; e = next_data(extents_next(e), end)) {
 		gaps += e->offset > at;
 		at = MIN(extent_end(e), end);
-		bytes -= at - MAX(e->offset, offset);
+		*bytes -= at - MAX(e->offset, offset);
 	}
 	gaps += at < end;
-	return bytes <= arena_room(&m->store->arena, &m->fill) &&
-	       gaps + bytes / ARENA_CHUNK + 1 + SPARE_RECORDS <= pool_left(&m->store->records);
+	return gaps + *bytes / ARENA_CHUNK + 1 + SPARE_RECORDS;
+}
+
+uint64_t extents_put_records(const struct extents *m, enum extent_kind kind, uint64_t offset,
+			     uint64_t len)
+{
+	uint64_t bytes;
+
+	return kind == EXTENT_DATA ? data_records(m, offset, offset + len, &bytes) : SPARE_RECORDS;
 }
 
 static int put_data(struct extents *m, uint64_t offset, uint64_t end, const uint8_t *data)
 {
-	uint64_t next;
+	uint64_t next, bytes;
 
-	if (!has_room(m, offset, end))
+	if (data_records(m, offset, end, &bytes) > pool_left(&m->store->records) ||
+	    bytes > arena_room(&m->store->arena, &m->fill))
 		return -ENOSPC;
 	for (uint64_t at = offset; at < end; at = next) {
 		struct extent *e = next_data(extents_at(m, at), end);

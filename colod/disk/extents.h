@@ -76,6 +76,10 @@ void extents_clear(struct extents *m);
 int extents_put(struct extents *m, enum extent_kind kind, uint64_t offset, uint64_t len,
 		const void *data);
 
+/** extents_put_records() - how many records extents_put() asks the store for. */
+uint64_t extents_put_records(const struct extents *m, enum extent_kind kind, uint64_t offset,
+			     uint64_t len);
+
 /** extents_merge() - put all of @newer, on the same store, over @m; @newer is empty then. Cannot fail
  * when the store has extents_merge_records() left. */
 void extents_merge(struct extents *m, struct extents *newer);
