@@ -4,6 +4,7 @@
 #include "colod/disk/disk-wire.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
