@@ -164,6 +164,14 @@ void epochlog_resend(struct epochlog *l, uint64_t frames)
 	l->frames[g] = MIN(l->frames[g], frames);
 }
 
+void epochlog_forget(struct epochlog *l, uint64_t frames)
+{
+	unsigned g = sending(l);
+
+	for (uint32_t i = 0; i < l->ndisks; i++)
+		extents_forget(&l->gen[g][i], frames);
+}
+
 void epochlog_clear(struct epochlog *l, uint64_t epoch)
 {
 	clear(l, 0);

@@ -90,6 +90,13 @@ void epochlog_abort(struct epochlog *l);
  */
 void epochlog_resend(struct epochlog *l, uint64_t frames);
 
+/**
+ * epochlog_forget() - the peer has the first @frames frames of the epoch that is being sent for good,
+ * and they need not be kept: for a first full copy, which goes straight to its disks and may be
+ * larger than the log. They cannot be sent again. O(n).
+ */
+void epochlog_forget(struct epochlog *l, uint64_t frames);
+
 /** epochlog_clear() - forget all, closing or not: @epoch is open, empty. O(n). */
 void epochlog_clear(struct epochlog *l, uint64_t epoch);
 

@@ -343,3 +343,14 @@ void extents_resend(struct extents *m, uint64_t frame)
 		if (e->sent > frame)
 			set_unsent(m, e);
 }
+
+void extents_forget(struct extents *m, uint64_t frame)
+{
+	struct extent *next;
+
+	for (struct extent *e = extents_at(m, 0); e; e = next) {
+		next = extents_next(e);
+		if (e->sent && e->sent <= frame)
+			drop(m, e);
+	}
+}

@@ -102,6 +102,9 @@ void extents_sent(struct extents *m, struct extent *e, uint64_t frame);
 /** extents_resend() - what was sent in frames behind @frame was not; 0: nothing was. O(n). */
 void extents_resend(struct extents *m, uint64_t frame);
 
+/** extents_forget() - drop what was sent in frames up to @frame and not written since. O(n). */
+void extents_forget(struct extents *m, uint64_t frame);
+
 static inline uint64_t extent_end(const struct extent *e)
 {
 	return e->offset + e->len;

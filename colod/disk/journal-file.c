@@ -14,7 +14,9 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#define BUF_BYTES (MAX(JOURNAL_MARK_BYTES, JOURNAL_HEAD_BYTES) + 512 * JOURNAL_ENTRY_BYTES)
+#define BUF_BYTES (16 * KIB)
+
+_Static_assert(BUF_BYTES >= JOURNAL_MARK_BYTES && BUF_BYTES >= JOURNAL_HEAD_BYTES, "each fits");
 
 static int check_disk_size(const struct journal_target *t, struct err *e)
 {
@@ -215,13 +217,14 @@ int journal_write(struct journal_file *j, uint64_t session, uint64_t epoch,
 	assert(j->state == JOURNAL_IDLE);
 	if (r)
 		return r;
-	r = write_record(j, &h, maps);
+	r = h.extents ? write_record(j, &h, maps) : 0;
 	if (r)
 		return err_errno(e, -r, "cannot write epoch %" PRIu64 " into the disks' journal",
 				 epoch);
 	j->record.any = true;
 	j->record.session = session;
 	j->record.epoch = epoch;
+	j->empty = !h.extents;
 	j->state = JOURNAL_WRITTEN;
 	return 0;
 }
@@ -233,14 +236,19 @@ static int write_mark(struct journal_file *j, const struct journal_mark *m)
 	disk_writer_init(&w, j->fd, &j->hook);
 	journal_encode_mark(m, j->buf);
 	return disk_writer_put(&w, EXTENT_DATA, 0, JOURNAL_MARK_BYTES, j->buf)
-		       ?: disk_writer_flush(&w) ?: sync_fd(j, j->fd);
+		       ?: disk_writer_flush(&w);
 }
 
-/* It is durable before the next record is begun: should that be torn, it tells where the disks stand. */
+/*
+ * It is durable before the next record is begun: should that be torn, it tells where the disks stand.
+ * After an epoch without writes they stand where they stood.
+ */
 int journal_set_done(struct journal_file *j, struct err *e)
 {
 	int r = write_mark(j, &j->record);
 
+	if (!r && !j->empty)
+		r = sync_fd(j, j->fd);
 	if (r)
 		return err_errno(e, -r, "cannot mark the disks' journal as done");
 	j->state = JOURNAL_IDLE;
@@ -285,7 +293,8 @@ int journal_clear(struct journal_file *j, struct err *e)
 	write_hook_call(&j->hook);
 	if (ftruncate(j->fd, 0))
 		return err_errno(e, errno, "cannot clear the disks' journal");
-	r = write_mark(j, &(struct journal_mark){});
+	j->record = (struct journal_mark){};
+	r = write_mark(j, &j->record) ?: sync_fd(j, j->fd);
 	if (r)
 		return err_errno(e, -r, "cannot clear the disks' journal");
 	j->state = JOURNAL_IDLE;

@@ -43,7 +43,8 @@ struct journal_file {
 	uint32_t ndisks;
 	struct journal_target disks[DISKS_MAX];
 	struct write_hook hook;
-	struct journal_mark record; /* the one in the file */
+	struct journal_mark record; /* the one in the file, and the last epoch */
+	bool empty;                 /* that one writes nothing, and has no record */
 	uint8_t *buf;
 	struct XXH3_state_s *hash;
 };
@@ -76,7 +77,8 @@ int journal_recover(struct journal_file *j, struct journal_found *found, struct 
 
 /**
  * journal_write() - make a record of what the epoch writes: @maps, one for each disk, which must not
- * change before journal_apply(). The one before is done. With a failure, as -ENOSPC, no disk has
+ * change before journal_apply(). The one before is done. Of an epoch that writes nothing there is
+ * no record, and nothing is synced. With a failure, as -ENOSPC, no disk has
  * changed, and the epoch can be tried again.
  */
 int journal_write(struct journal_file *j, uint64_t session, uint64_t epoch,

@@ -54,11 +54,10 @@ static int take_record(struct journal_file *j, struct journal_found *found,
 	struct journal_disk disks[DISKS_MAX];
 	int r;
 
-	found->session = rec->head.session;
-	found->epoch = rec->head.epoch;
-	j->record = (struct journal_mark){true, found->session, found->epoch, rec->checksum};
+	j->record = (struct journal_mark){true, rec->head.session, rec->head.epoch, rec->checksum};
 	if (mark->any && mark->checksum == rec->checksum) {
-		found->outcome = JOURNAL_DONE;
+		j->record = *mark;
+		*found = (struct journal_found){JOURNAL_DONE, mark->session, mark->epoch};
 		j->state = JOURNAL_IDLE;
 		return 0;
 	}
@@ -71,8 +70,18 @@ static int take_record(struct journal_file *j, struct journal_found *found,
 				  ", which may be applied in part",
 				  rec->head.epoch);
 	j->state = JOURNAL_WRITTEN;
-	found->outcome = JOURNAL_REAPPLIED;
+	*found = (struct journal_found){JOURNAL_REAPPLIED, rec->head.session, rec->head.epoch};
 	return apply_record(j, rec, e) ?: journal_set_done(j, e);
+}
+
+/* No record, but maybe epochs that wrote nothing. */
+static void set_found_mark(struct journal_file *j, struct journal_found *found,
+			   const struct journal_mark *mark)
+{
+	if (mark->any)
+		*found = (struct journal_found){JOURNAL_DONE, mark->session, mark->epoch};
+	j->record = *mark;
+	j->state = JOURNAL_IDLE;
 }
 
 /* The disks were not touched since the record before. */
@@ -80,6 +89,7 @@ static void set_torn(struct journal_file *j, struct journal_found *found,
 		     const struct journal_mark *mark)
 {
 	*found = (struct journal_found){JOURNAL_TORN, mark->session, mark->epoch};
+	j->record = *mark;
 	j->state = JOURNAL_IDLE;
 }
 
@@ -141,8 +151,12 @@ int journal_recover(struct journal_file *j, struct journal_found *found, struct 
 		if (journal_decode_mark(&mark, j->buf, e))
 			return err_prefix(e, "the disks' journal cannot be read");
 	}
-	if (st.st_size <= JOURNAL_MARK_BYTES)
+	if (st.st_size < JOURNAL_MARK_BYTES)
 		return journal_clear(j, e);
+	if (st.st_size == JOURNAL_MARK_BYTES) {
+		set_found_mark(j, found, &mark);
+		return 0;
+	}
 	r = record_bytes(j, (uint64_t)st.st_size, &bytes, e);
 	return r ?: read_record(j, found, &mark, bytes, e);
 }

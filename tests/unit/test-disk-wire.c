@@ -146,6 +146,9 @@ static void refused_with(size_t at, size_t size, uint64_t value)
 
 static void counts_and_disks_beyond_their_limits_are_refused(void **state)
 {
+	uint8_t head[DISK_WIRE_HEAD_BYTES] = {};
+	struct disk_frame f;
+
 	(void)state;
 	refused_with(8, 4, NDISKS);
 	refused_with(8, 4, UINT32_MAX);
@@ -153,6 +156,12 @@ static void counts_and_disks_beyond_their_limits_are_refused(void **state)
 	refused_with(12, 4, DISK_WIRE_EXTENTS_MAX + 1);
 	refused_with(12, 4, UINT32_MAX / DISK_WIRE_ENTRY_BYTES + 1);
 	refused_with(12, 4, UINT32_MAX);
+	/* However long the frame is. */
+	put_be32(head + 8, 0);
+	put_be32(head + 12, DISK_WIRE_EXTENTS_MAX);
+	assert_int_equal(disk_wire_decode_head(&f, head, UINT32_MAX, NDISKS, NULL), 0);
+	put_be32(head + 12, DISK_WIRE_EXTENTS_MAX + 1);
+	assert_int_equal(disk_wire_decode_head(&f, head, UINT32_MAX, NDISKS, NULL), -EPROTO);
 }
 
 static void extents_that_leave_the_disk_are_refused(void **state)
@@ -174,6 +183,7 @@ static void unknown_kinds_are_refused(void **state)
 {
 	(void)state;
 	refused_with(32, 4, EXTENT_KINDS);
+	refused_with(52, 4, EXTENT_KINDS);
 	refused_with(52, 4, UINT32_MAX);
 }
 

@@ -232,14 +232,14 @@ static void an_abort_has_room_however_full_the_log_is(void **state)
 
 	(void)state;
 	begin(64 * MIB, 300);
-	for (uint64_t at = 0; at + 64 <= 50 * 64; at += 64)
+	for (uint64_t at = 0; at + 64 <= 140 * 64; at += 64)
 		assert_int_equal(write_at(0, at, 60), 0);
 	cut();
 	for (uint64_t at = 20; !r; at += 64)
 		r = write_at(0, at % BYTES, 3);
 	assert_int_equal(r, -ENOSPC);
 	/* Writes over many gaps make many extents at once. */
-	r = write_at(0, 0, 50 * 64);
+	r = write_at(0, 0, 140 * 64);
 	assert_true(!r || r == -ENOSPC);
 	abort_epoch();
 	check_figures();
@@ -276,6 +276,51 @@ static void writes_travel_before_the_cut_and_only_once(void **state)
 	epochlog_report(&m.log, &r);
 	assert_int_equal(r.sent_bytes, 32768 + 512 + 2048);
 	assert_int_equal(r.saved_bytes, 1024 + 2048);
+	end();
+}
+
+static void no_frame_brings_more_than_was_asked_for(void **state)
+{
+	unsigned n = 0, extents = 0;
+
+	(void)state;
+	begin(64 * MIB, 1000);
+	for (uint64_t i = 0; i < 6; i++)
+		assert_int_equal(epochlog_write(&m.log, 1, i * 100000, 50000, m.data), 0);
+	for (; epochlog_next(&m.log, &m.frame, m.data, ARENA_CHUNK); n++)
+		assert_in_range(m.frame.data_bytes, 1, ARENA_CHUNK);
+	assert_in_range(n, 3, 4);
+	for (uint64_t i = 0; i < DISK_WIRE_EXTENTS_MAX + 10; i++)
+		assert_int_equal(epochlog_zero(&m.log, 1, i * 10, 5, true), 0);
+	for (n = 0; epochlog_next(&m.log, &m.frame, m.data, ARENA_CHUNK); n++)
+		extents += m.frame.count;
+	assert_int_equal(n, 2);
+	assert_int_equal(extents, DISK_WIRE_EXTENTS_MAX + 10);
+	end();
+}
+
+static void a_first_copy_may_be_larger_than_the_log(void **state)
+{
+	struct epochlog_report r;
+	int full = 0;
+
+	(void)state;
+	begin(NDISKS * EPOCHLOG_MIN_BYTES, 200);
+	for (int i = 0; i < 3000; i++) {
+		if (guest_writes() == 0)
+			continue;
+		send_one(false);
+		lose_link();
+		send_all();
+		epochlog_forget(&m.log, m.arrived);
+		memcpy(m.peer, m.came, sizeof(m.came));
+		epochlog_report(&m.log, &r);
+		assert_int_equal(r.extents, 0);
+		full++;
+	}
+	assert_true(full > 10);
+	send_all();
+	assert_memory_equal(m.came, m.now, sizeof(m.now));
 	end();
 }
 
@@ -343,6 +388,8 @@ int main(void)
 		cmocka_unit_test(a_log_that_is_full_all_the_time_loses_nothing),
 		cmocka_unit_test(an_abort_has_room_however_full_the_log_is),
 		cmocka_unit_test(writes_travel_before_the_cut_and_only_once),
+		cmocka_unit_test(no_frame_brings_more_than_was_asked_for),
+		cmocka_unit_test(a_first_copy_may_be_larger_than_the_log),
 		cmocka_unit_test(nothing_of_the_next_epoch_travels_before_the_commit),
 		cmocka_unit_test(the_high_water_mark_is_told_by_bytes_and_by_extents),
 		cmocka_unit_test(wrong_calls_are_refused),

@@ -196,13 +196,24 @@ static uint64_t random_len(uint64_t max)
 	}
 }
 
+static void forget(uint64_t frame)
+{
+	for (struct extent *e = extents_at(&m.map, 0); e; e = extents_next(e))
+		for (uint64_t i = e->offset; e->sent && e->sent <= frame && i < extent_end(e); i++)
+			m.cell[i] = (struct cell){.kind = NONE};
+	extents_forget(&m.map, frame);
+}
+
 static void random_step(uint64_t frame)
 {
 	uint64_t offset = rng_below(&m.rng, m.size), len = random_len(m.size - offset);
 
 	switch (rng_below(&m.rng, 12)) {
 	case 0:
-		resend(rng_below(&m.rng, frame));
+		if (rng_below(&m.rng, 2))
+			resend(rng_below(&m.rng, frame));
+		else
+			forget(rng_below(&m.rng, frame));
 		break;
 	case 1:
 	case 2:
@@ -295,9 +306,22 @@ static void unsent_extents_are_given_in_the_order_of_their_writes(void **state)
 		send_one(i + 1);
 	}
 	assert_null(extents_unsent(&m.map));
+	/* What is cut in two keeps its place. */
+	assert_int_equal(put(EXTENT_DATA, 7000, 30), 0);
+	assert_int_equal(put(EXTENT_DATA, 20, 10), 0);
+	assert_int_equal(put(EXTENT_ZERO, 7010, 10), 0);
+	assert_int_equal(extents_unsent(&m.map)->offset, 7000);
+	send_one(5);
+	assert_int_equal(extents_unsent(&m.map)->offset, 7020);
+	send_one(5);
+	assert_int_equal(extents_unsent(&m.map)->offset, 20);
+	extents_clear(&m.map);
+	for (size_t i = 0; i < ARRAY_SIZE(offset); i++) {
+		assert_int_equal(put(EXTENT_DATA, offset[i], 10), 0);
+		send_one(i + 1);
+	}
 	resend(2);
 	assert_int_equal(extents_unsent(&m.map)->offset, 40);
-	check();
 	end();
 }
 
@@ -329,6 +353,21 @@ static void a_put_without_room_changes_nothing(void **state)
 	fill_until_refused(2 * ARENA_CHUNK, 10000);
 	fill_until_refused(2 * BIG, 60);
 	fill_until_refused(2 * ARENA_CHUNK, 40);
+}
+
+static void memory_is_used_to_the_last_byte_and_no_further(void **state)
+{
+	(void)state;
+	begin(BIG, 2 * ARENA_CHUNK, 100);
+	assert_int_equal(put(EXTENT_DATA, 0, 1000), 0);
+	assert_int_equal(put(EXTENT_DATA, 5000, 2 * ARENA_CHUNK - 999), -ENOSPC);
+	/* What is written over in place needs none. */
+	assert_int_equal(put(EXTENT_DATA, 500, 2 * ARENA_CHUNK - 500), 0);
+	assert_int_equal(m.store.arena.live, 2 * ARENA_CHUNK);
+	assert_int_equal(put(EXTENT_DATA, 2 * ARENA_CHUNK, 1), -ENOSPC);
+	assert_int_equal(put(EXTENT_DATA, 0, 2 * ARENA_CHUNK), 0);
+	check();
+	end();
 }
 
 static void an_extent_that_is_none_is_refused(void **state)
@@ -400,6 +439,7 @@ int main(void)
 		cmocka_unit_test(data_written_over_takes_no_more_memory),
 		cmocka_unit_test(unsent_extents_are_given_in_the_order_of_their_writes),
 		cmocka_unit_test(a_put_without_room_changes_nothing),
+		cmocka_unit_test(memory_is_used_to_the_last_byte_and_no_further),
 		cmocka_unit_test(an_extent_that_is_none_is_refused),
 		cmocka_unit_test(a_merge_never_fails_for_want_of_records),
 	};

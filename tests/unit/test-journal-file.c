@@ -179,7 +179,16 @@ static void epochs_one_after_the_other_reach_the_disks(void **state)
 	assert_true(disks_are(m.new));
 }
 
-/* A journal with epoch 7 done and epoch 8, which makes m.new of m.old, as it is before it is applied. */
+/* Epoch 7 is done, its record is longer than the next; it has made m.old. */
+static void run_epoch_7(struct journal_file *j)
+{
+	put_random_epoch(300);
+	run_epoch(j, 7);
+	forget_epoch();
+	memcpy(m.old, m.new, sizeof(m.old));
+}
+
+/* A journal with epoch 8, which makes m.new of m.old, as it is before it is applied. */
 static void make_journal(void)
 {
 	struct journal_found found;
@@ -188,7 +197,7 @@ static void make_journal(void)
 
 	open_journal(&j, JOURNAL_SYNC_NEVER);
 	assert_ok(journal_recover(&j, &found, &e), &e);
-	run_epoch(&j, 7);
+	run_epoch_7(&j);
 	put_small_epoch();
 	assert_ok(journal_write(&j, SESSION, 8, m.maps, &e), &e);
 	journal_close(&j);
@@ -206,6 +215,16 @@ static size_t read_journal(uint8_t **bytes)
 	return (size_t)st.st_size;
 }
 
+/* Where the record ends that make_journal() leaves. */
+static size_t end_of_record(const uint8_t *bytes)
+{
+	struct journal_head h;
+
+	assert_int_equal(journal_decode_head(&h, bytes + JOURNAL_MARK_BYTES, NULL), 0);
+	assert_int_equal(h.epoch, 8);
+	return JOURNAL_MARK_BYTES + journal_record_bytes(&h);
+}
+
 static void write_journal(const uint8_t *bytes, size_t len)
 {
 	autoclose int fd = open(m.path, O_WRONLY | O_CLOEXEC);
@@ -213,6 +232,38 @@ static void write_journal(const uint8_t *bytes, size_t len)
 	/* Cut behind: some filesystems sync a file that was emptied first. */
 	assert_int_equal(write(fd, bytes, len), len);
 	assert_int_equal(ftruncate(fd, (off_t)len), 0);
+}
+
+static void count(void *arg)
+{
+	++*(int *)arg;
+}
+
+static void an_epoch_that_writes_nothing_costs_next_to_nothing(void **state)
+{
+	struct journal_found found;
+	struct journal_file j;
+	struct err e = {};
+	uint64_t epoch;
+	int calls = 0;
+
+	(void)state;
+	for (int records = 0; records < 2; records++) {
+		open_journal(&j, JOURNAL_SYNC_ALWAYS);
+		assert_ok(journal_recover(&j, &found, &e), &e);
+		if (records)
+			put_small_epoch();
+		run_epoch(&j, 4);
+		forget_epoch();
+		calls = 0;
+		j.hook = (struct write_hook){count, &calls};
+		run_epoch(&j, 5);
+		assert_int_equal(calls, 1);
+		journal_close(&j);
+		assert_int_equal(recover(&epoch), JOURNAL_DONE);
+		assert_int_equal(epoch, 5);
+		assert_true(disks_are(m.new));
+	}
 }
 
 static void a_whole_record_is_applied_at_the_start_once(void **state)
@@ -238,15 +289,18 @@ static void a_journal_that_is_cut_anywhere_leaves_the_old_disks(void **state)
 
 	(void)state;
 	make_journal();
-	len = read_journal(&bytes);
+	read_journal(&bytes);
+	len = end_of_record(bytes);
 	for (size_t n = 0; n < len; n += n < 4000 ? 97 : 1) {
 		enum journal_outcome o;
 		uint64_t epoch;
 
 		write_journal(bytes, n);
 		o = recover(&epoch);
-		assert_int_equal(o, n <= JOURNAL_MARK_BYTES ? JOURNAL_NOTHING : JOURNAL_TORN);
-		assert_int_equal(epoch, n <= JOURNAL_MARK_BYTES ? 0 : 7);
+		assert_int_equal(o, n < JOURNAL_MARK_BYTES   ? JOURNAL_NOTHING
+				    : n > JOURNAL_MARK_BYTES ? JOURNAL_TORN
+							     : JOURNAL_DONE);
+		assert_int_equal(epoch, n < JOURNAL_MARK_BYTES ? 0 : 7);
 		assert_true(disks_are(m.old));
 	}
 }
@@ -258,7 +312,8 @@ static void a_record_with_any_byte_changed_leaves_the_old_disks(void **state)
 
 	(void)state;
 	make_journal();
-	len = read_journal(&bytes);
+	read_journal(&bytes);
+	len = end_of_record(bytes);
 	for (size_t at = JOURNAL_MARK_BYTES; at < len; at++) {
 		uint8_t flip = (uint8_t)(1 + rng_below(&m.rng, 255));
 		uint64_t epoch;
@@ -352,7 +407,7 @@ static unsigned die_at_each_step(enum journal_sync sync)
 
 	open_journal(&j, sync);
 	assert_ok(journal_recover(&j, &found, &e), &e);
-	run_epoch(&j, 7);
+	run_epoch_7(&j);
 	journal_close(&j);
 	len = read_journal(&journal);
 	put_small_epoch();
@@ -515,7 +570,7 @@ static void a_full_journal_leaves_the_old_disks_and_can_be_tried_again(void **st
 	signal(SIGXFSZ, SIG_IGN);
 	open_journal(&j, JOURNAL_SYNC_NEVER);
 	assert_ok(journal_recover(&j, &found, &e), &e);
-	run_epoch(&j, 7);
+	run_epoch_7(&j);
 	put_small_epoch();
 	limit_file_size(10000);
 	assert_int_equal(journal_write(&j, SESSION, 8, m.maps, &e), -EFBIG);
@@ -554,6 +609,7 @@ int main(void)
 #define journal_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		journal_test(epochs_one_after_the_other_reach_the_disks),
+		journal_test(an_epoch_that_writes_nothing_costs_next_to_nothing),
 		journal_test(a_whole_record_is_applied_at_the_start_once),
 		journal_test(a_journal_that_is_cut_anywhere_leaves_the_old_disks),
 		journal_test(a_record_with_any_byte_changed_leaves_the_old_disks),

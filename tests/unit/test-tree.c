@@ -57,11 +57,12 @@ static void check(void)
 static void insert(struct item *k, int at)
 {
 	tree_insert_after(&m.tree, at ? &m.order[at - 1]->node : NULL, &k->node);
-	memmove(m.order + at + 1, m.order + at, sizeof(m.order[0]) * (size_t)(m.n - at));
-	m.order[at] = k;
-	m.n++;
-	for (int i = at; i < m.n; i++)
+	for (int i = m.n++; i > at; i--) {
+		m.order[i] = m.order[i - 1];
 		m.order[i]->at = i;
+	}
+	m.order[at] = k;
+	k->at = at;
 }
 
 static void drop(struct item *k)
@@ -72,9 +73,10 @@ static void drop(struct item *k)
 	memset(&k->node, 0xa5, sizeof(k->node));
 	k->at = -1;
 	m.n--;
-	memmove(m.order + at, m.order + at + 1, sizeof(m.order[0]) * (size_t)(m.n - at));
-	for (int i = at; i < m.n; i++)
+	for (int i = at; i < m.n; i++) {
+		m.order[i] = m.order[i + 1];
 		m.order[i]->at = i;
+	}
 }
 
 static int setup(void **state)
