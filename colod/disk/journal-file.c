@@ -16,7 +16,8 @@
 
 #define BUF_BYTES (16 * KIB)
 
-_Static_assert(BUF_BYTES >= JOURNAL_MARK_BYTES && BUF_BYTES >= JOURNAL_HEAD_BYTES, "each fits");
+_Static_assert(BUF_BYTES >= JOURNAL_MARK_BYTES, "a mark fits");
+_Static_assert(BUF_BYTES >= JOURNAL_HEAD_BYTES, "a head fits");
 
 static int check_disk_size(const struct journal_target *t, struct err *e)
 {
