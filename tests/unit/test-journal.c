@@ -156,6 +156,27 @@ static void numbers_that_cannot_be_are_refused_whatever_the_checksum(void **stat
 	refused(&h, 0, 0);
 }
 
+/* Two lengths beyond the record, whose sum is right again in 64 bits. */
+static void lengths_that_wrap_are_refused(void **state)
+{
+	const size_t first = JOURNAL_HEAD_BYTES, third = first + 2 * JOURNAL_ENTRY_BYTES;
+	struct journal_head h = head_of_two_disks();
+	autofree uint8_t *buf = malloc(RECORD_BYTES);
+	struct journal_record r;
+
+	(void)state;
+	encode(buf);
+	h.disks[0].bytes = UINT64_MAX;
+	journal_encode_head(&h, buf);
+	seal(&h, buf);
+	assert_int_equal(journal_decode(&r, buf, RECORD_BYTES, NULL), 0);
+	put_be64(buf + first + 8, UINT64_MAX - 8191);
+	put_be64(buf + third, 0);
+	put_be64(buf + third + 8, 8192 + DATA_BYTES);
+	seal(&h, buf);
+	assert_int_equal(journal_decode(&r, buf, RECORD_BYTES, NULL), -EBADMSG);
+}
+
 static void a_mark_names_a_record_or_none(void **state)
 {
 	struct journal_mark m = {true, 77, 12, 0x123456789abcdef0}, got;
@@ -207,6 +228,7 @@ int main(void)
 		cmocka_unit_test(a_record_that_is_cut_anywhere_is_none),
 		cmocka_unit_test(a_record_with_any_byte_changed_is_none),
 		cmocka_unit_test(numbers_that_cannot_be_are_refused_whatever_the_checksum),
+		cmocka_unit_test(lengths_that_wrap_are_refused),
 		cmocka_unit_test(a_mark_names_a_record_or_none),
 		cmocka_unit_test(a_record_of_other_disks_is_told_from_ours),
 	};
