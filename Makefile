@@ -15,7 +15,7 @@ DEB_BUILD := gcc make pkg-config libc6-dev libsystemd-dev libjson-c-dev libxxhas
 	libcurl4-gnutls-dev libgnutls28-dev
 DEB_RUN   := qemu-system-x86 seabios ipxe-qemu nftables iptables kmod
 DEB_TEST  := libcmocka-dev python3 python3-pytest busybox-static cpio iproute2 clang libclang-rt-14-dev \
-	clang-format clang-tidy mandoc procps util-linux gnutls-bin
+	clang-format clang-tidy mandoc procps util-linux gnutls-bin qemu-utils libnbd-bin
 # For `make docs` alone.
 DEB_DOCS  := graphviz
 

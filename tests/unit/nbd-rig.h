@@ -131,11 +131,13 @@ static const struct nbd_backend rig_backend = {
 	.closed = rig_closed,
 };
 
-static inline void rig_start(struct rig *r, size_t bytes, size_t other_bytes)
+/* On @loop, which stays the caller's. */
+static inline void rig_start(struct rig *r, struct loop *loop, size_t bytes, size_t other_bytes)
 {
 	struct err e = {};
 
 	memset(r, 0, sizeof(*r));
+	r->loop = loop;
 	strcpy(r->dir, "/tmp/colod-nbd-XXXXXX");
 	assert_non_null(mkdtemp(r->dir));
 	snprintf(r->path, sizeof(r->path), "%s/socket", r->dir);
@@ -145,7 +147,6 @@ static inline void rig_start(struct rig *r, size_t bytes, size_t other_bytes)
 		r->bytes[i] = calloc(1, r->exports[i].bytes);
 		assert_non_null(r->bytes[i]);
 	}
-	assert_ok(loop_new(&r->loop, &e), &e);
 	assert_ok(nbd_server_start(&r->server, r->loop, r->path, r->exports, RIG_DISKS,
 				   &rig_backend, r, &e),
 		  &e);
@@ -154,7 +155,6 @@ static inline void rig_start(struct rig *r, size_t bytes, size_t other_bytes)
 static inline void rig_stop(struct rig *r)
 {
 	nbd_server_free(r->server);
-	loop_free(r->loop);
 	for (unsigned i = 0; i < RIG_DISKS; i++)
 		free(r->bytes[i]);
 	assert_int_equal(rmdir(r->dir), 0); /* the server has removed its socket */

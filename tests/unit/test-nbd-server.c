@@ -15,9 +15,11 @@
 static int setup(void **state)
 {
 	struct rig *r = malloc(sizeof(*r));
+	struct loop *loop;
 
 	assert_non_null(r);
-	rig_start(r, DISK_BYTES, OTHER_BYTES);
+	assert_int_equal(loop_new(&loop, NULL), 0);
+	rig_start(r, loop, DISK_BYTES, OTHER_BYTES);
 	*state = r;
 	return 0;
 }
@@ -27,6 +29,7 @@ static int teardown(void **state)
 	struct rig *r = *state;
 
 	rig_stop(r);
+	loop_free(r->loop);
 	free(r);
 	return 0;
 }

@@ -1,63 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The QMP adapter with a real QEMU behind it: descriptors, pipelining, jobs, and a killed QEMU. */
-#include "tests/unit/qmp-socket.h"
+#include "tests/unit/qmp-qemu.h"
 
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-
-#define QEMU_FD 10 /* where QEMU finds its end of the monitor's socket */
-
-static void exec_qemu(int sock)
-{
-	const char *qemu = getenv("COLOD_TEST_QEMU") ?: "qemu-system-x86_64";
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (dup2(sock, QEMU_FD) == QEMU_FD)
-		execlp(qemu, qemu, "-machine", "none", "-display", "none", "-nodefaults", "-S",
-		       "-chardev", "socket,id=m,fd=10", "-mon", "chardev=m,mode=control", NULL);
-	perror(qemu);
-	_exit(127);
-}
-
-static int start_qemu(void **state)
-{
-	struct fixture *f = malloc(sizeof(*f));
-
-	assert_non_null(f);
-	*state = f;
-	open_pair(f, SOCK_STREAM);
-	f->qemu = fork();
-	assert_true(f->qemu >= 0);
-	if (!f->qemu)
-		exec_qemu(f->far);
-	close_fd(&f->far);
-	run_until(f, f->ready || f->closed);
-	assert_int_equal(f->closed, 0);
-	return 0;
-}
-
-static int end_qemu(void **state)
-{
-	struct fixture *f = *state;
-
-	kill(f->qemu, SIGKILL);
-	waitpid(f->qemu, NULL, 0);
-	close_pair(f);
-	free(f);
-	return 0;
-}
-
-static struct json_object *args_of(const char *text)
-{
-	struct json_object *o = json_tokener_parse(text);
-
-	assert_non_null(o);
-	return o;
-}
 
 static void pipelined_commands_are_answered_in_order(void **state)
 {
