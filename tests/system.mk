@@ -41,8 +41,9 @@ check-system: $(SYSTEM_NEEDS)
 endif
 
 .PHONY: check-engine check-net
-check-engine: $(SYSTEM_NEEDS) $(BUILD)/tests/unit/test-qemu
+check-engine: $(SYSTEM_NEEDS) $(BUILD)/tests/unit/test-qemu $(BUILD)/tests/unit/test-nbd-mirror
 	COLOD_TEST_QEMU=$(abspath $(BUILD))/qemu10/qemu-system-x86_64 $(BUILD)/tests/unit/test-qemu
+	COLOD_TEST_QEMU=$(abspath $(BUILD))/qemu10/qemu-system-x86_64 $(BUILD)/tests/unit/test-nbd-mirror
 	$(PYTEST) $(ENGINE_TESTS)
 
 check-net: $(SYSTEM_NEEDS)

@@ -37,10 +37,15 @@
 #define NBD_REPLY_BYTES    16
 #define NBD_EXPORT_UNKNOWN ((unsigned)-1)
 
-/** struct nbd_export - a disk that clients ask for by @name, at most NBD_NAME_MAX bytes, not empty */
+/**
+ * struct nbd_export - a disk that clients ask for
+ * @name:   at most NBD_NAME_MAX bytes, not empty
+ * @closed: it is not to be had now; may change at any time
+ */
 struct nbd_export {
 	const char *name;
 	uint64_t bytes;
+	bool closed;
 };
 
 /* Numbers are the protocol's. */

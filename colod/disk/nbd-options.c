@@ -30,9 +30,10 @@ enum {
 	REP_INFO = 3,
 };
 
-#define REP_ERR_UNSUP   UINT32_C(0x80000001)
-#define REP_ERR_INVALID UINT32_C(0x80000003)
-#define REP_ERR_UNKNOWN UINT32_C(0x80000006)
+#define REP_ERR_UNSUP    UINT32_C(0x80000001)
+#define REP_ERR_INVALID  UINT32_C(0x80000003)
+#define REP_ERR_UNKNOWN  UINT32_C(0x80000006)
+#define REP_ERR_SHUTDOWN UINT32_C(0x80000007)
 
 enum {
 	INFO_EXPORT = 0,
@@ -115,7 +116,7 @@ static int do_export_name(struct nbd_core *c, uint32_t len, struct err *e)
 	uint8_t *at;
 
 	/* This option knows no reply that refuses. */
-	if (i == NBD_EXPORT_UNKNOWN)
+	if (i == NBD_EXPORT_UNKNOWN || c->exports[i].closed)
 		return err_set(e, ENOENT, "NBD client asked for an export that is not served");
 	at = out_room(c, 10 + zeroes);
 	put_be64(at, c->exports[i].bytes);
@@ -185,6 +186,8 @@ static int do_info(struct nbd_core *c, uint32_t len)
 	i = find_export(c, c->in + 4, name_len);
 	if (i == NBD_EXPORT_UNKNOWN)
 		return refuse(c, REP_ERR_UNKNOWN, "no such export is served here");
+	if (c->exports[i].closed)
+		return refuse(c, REP_ERR_SHUTDOWN, "its clients have been cut off");
 	while (n)
 		want_name |= get_be16(asked + 2 * (size_t)n--) == INFO_NAME;
 	put_export(c, &c->exports[i]);

@@ -92,7 +92,7 @@ static int copy_exports(struct nbd_server *s, const struct nbd_export *exports, 
 			return err_set(e, EINVAL, "\"%s\" cannot be a disk's name: 1 to %d bytes",
 				       exports[i].name, NBD_NAME_MAX);
 		strcpy(s->names[i], exports[i].name);
-		s->exports[i] = (struct nbd_export){s->names[i], exports[i].bytes};
+		s->exports[i] = (struct nbd_export){s->names[i], exports[i].bytes, false};
 	}
 	s->n_exports = n;
 	return 0;
@@ -177,10 +177,16 @@ void nbd_server_cut(struct nbd_server *s, unsigned export, const char *why)
 {
 	struct err e;
 
+	s->exports[export].closed = true;
 	err_set(&e, ECANCELED, "%s", why);
 	for (unsigned i = 0; i < NBD_CONNS_MAX; i++)
 		if (is_of(&s->conns[i], export))
 			nbd_conn_close(&s->conns[i], &e);
+}
+
+void nbd_server_admit(struct nbd_server *s, unsigned export)
+{
+	s->exports[export].closed = false;
 }
 
 unsigned nbd_server_clients(const struct nbd_server *s, unsigned export)

@@ -90,12 +90,17 @@ void nbd_server_free(struct nbd_server *s);
 void nbd_request_done(struct nbd_request *rq, int error);
 
 /**
- * nbd_server_cut() - hang up on the clients of that export at once, whatever they wait for
+ * nbd_server_cut() - hang up on the clients of that export at once, whatever they wait for, and
+ * refuse it to others; @why is what closed() will be told
  *
- * QEMU's `stop` waits for a mirror's target without limit. @why is what closed() will be told. A
- * client may come again.
+ * QEMU's `stop` waits for a mirror's target without limit. Its client connects again with the next
+ * request, whatever its "reconnect-delay" (seen on 7.2): without the refusal blockdev-del would
+ * hang on the flush that it begins with.
  */
 void nbd_server_cut(struct nbd_server *s, unsigned export, const char *why);
+
+/** nbd_server_admit() - let clients have that export again. All are to be had at the start. */
+void nbd_server_admit(struct nbd_server *s, unsigned export);
 
 /** nbd_server_clients() - how many have chosen that export and are connected. */
 unsigned nbd_server_clients(const struct nbd_server *s, unsigned export);

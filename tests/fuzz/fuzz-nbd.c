@@ -23,7 +23,8 @@ struct heard {
 	int end;
 };
 
-static const struct nbd_export disks[] = {{"a", UINT64_MAX}, {"b", 0}, {"c", 8 * MIB}};
+static const struct nbd_export disks[] = {
+	{"a", UINT64_MAX}, {"b", 0}, {"c", 8 * MIB}, {"d", 512, true}};
 
 static uint64_t mix(uint64_t h, const uint8_t *p, size_t n)
 {

@@ -11,7 +11,8 @@
 #define ERR(n)       (UINT32_C(0x80000000) + (n))
 #define COMMANDS_MAX 64
 
-static const struct nbd_export disks[] = {{"disk0", DISK_BYTES}, {"other", OTHER_BYTES}};
+static const struct nbd_export disks[] = {
+	{"disk0", DISK_BYTES}, {"other", OTHER_BYTES}, {"cut", DISK_BYTES, .closed = true}};
 
 /* A connection, what came out of it, and the client's bytes that it did not want any more. */
 struct fixture {
@@ -240,6 +241,8 @@ static void info_tells_the_same_and_the_name_if_asked_and_stays_in_the_negotiati
 	assert_memory_equal(data, "\0\0\0\5disk0", 9);
 	data = next_reply(f, &at, NBD_OPT_LIST, 2, &len);
 	assert_memory_equal(data, "\0\0\0\5other", 9);
+	data = next_reply(f, &at, NBD_OPT_LIST, 2, &len);
+	assert_memory_equal(data, "\0\0\0\3cut", 7);
 	next_reply(f, &at, NBD_OPT_LIST, 1, &len);
 	assert_int_equal(at, f->n_heard);
 	assert_int_equal(f->attached, 0);
@@ -328,6 +331,25 @@ static void an_unknown_export_by_export_name_ends_the_connection(void **state)
 		assert_int_equal(f->n_heard, 18);
 		assert_true(f->e.msg[0]);
 	}
+}
+
+static void a_closed_export_is_refused_whichever_way_it_is_asked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 2; i++) {
+		begin(f);
+		say_flags(f, 3);
+		say_info(&f->said, i ? NBD_OPT_GO : NBD_OPT_INFO, "cut", 3);
+		feed(f, 100);
+		assert_refused(f, 18, i ? NBD_OPT_GO : NBD_OPT_INFO, ERR(7));
+	}
+	begin(f);
+	say_flags(f, 3);
+	say_option(&f->said, NBD_OPT_EXPORT_NAME, 3);
+	say(&f->said, "cut", 3);
+	feed(f, 100);
+	assert_int_equal(f->end, -ENOENT);
 }
 
 static void lengths_that_do_not_fit_are_invalid(void **state)
@@ -684,6 +706,7 @@ int main(void)
 		t(export_name_attaches_with_zeroes_unless_declined),
 		t(an_unknown_export_is_refused_and_another_can_be_asked_for),
 		t(an_unknown_export_by_export_name_ends_the_connection),
+		t(a_closed_export_is_refused_whichever_way_it_is_asked_for),
 		t(lengths_that_do_not_fit_are_invalid),
 		t(every_other_option_is_unsupported),
 		t(an_option_may_have_as_much_data_as_the_limit_and_no_more),

@@ -329,11 +329,37 @@ static void cutting_hangs_up_at_once_and_ends_what_is_in_flight(void **state)
 	close(fd[0]);
 	close(fd[1]);
 	turn_until(r->loop, r->n_closed == 2);
+	nbd_server_admit(r->server, 0);
 	fd[0] = rig_attach(r, "disk0");
 	assert_int_equal(nbd_server_clients(r->server, 0), 1);
 	nbd_server_cut(r->server, 1, "nobody is there");
 	assert_int_equal(r->n_closed, 2);
 	close(fd[0]);
+}
+
+static void a_disk_that_was_cut_off_is_refused_until_it_is_admitted_again(void **state)
+{
+	struct rig *r = *state;
+	autoclose int other = rig_attach(r, "other"), fd = -1;
+	autofree struct said *s = calloc(1, sizeof(*s));
+	uint8_t hello[18];
+
+	nbd_server_cut(r->server, 0, "cut");
+	for (unsigned i = 0; i < 3; i++) {
+		autoclose int refused = rig_connect(r->path);
+
+		say_be(s, 3, 4);
+		say_option(s, NBD_OPT_EXPORT_NAME, 5);
+		say(s, "disk0", 5);
+		rig_say(r, refused, s);
+		assert_int_equal(rig_hear(r, refused, hello, sizeof(hello)), sizeof(hello));
+		rig_hung_up(r, refused);
+	}
+	rig_command(r, other, NBD_CMD_FLUSH, 0, 1, 0, 0);
+	assert_int_equal(rig_reply(r, other, 1), 0);
+	nbd_server_admit(r->server, 0);
+	fd = rig_attach(r, "disk0");
+	assert_int_equal(r->n_opened, 2);
 }
 
 static void a_request_may_end_after_its_client_and_holds_its_place_till_then(void **state)
@@ -358,6 +384,7 @@ static void a_request_may_end_after_its_client_and_holds_its_place_till_then(voi
 	close(fd[0]);
 	done_held(r, 0, 0);
 	done_held(r, 0, EIO);
+	nbd_server_admit(r->server, 0);
 	fd[0] = rig_attach(r, "disk0");
 	close(fd[0]);
 	close(fd[1]);
@@ -373,9 +400,11 @@ static void the_backend_may_cut_from_within_a_request(void **state)
 {
 	for (unsigned n = 0; n < 4; n++) {
 		struct rig *r = *state;
-		autoclose int fd = rig_attach(r, "disk0");
 		autofree struct said *s = calloc(1, sizeof(*s));
+		autoclose int fd = -1;
 
+		nbd_server_admit(r->server, 0);
+		fd = rig_attach(r, "disk0");
 		r->n_requests = r->n_closed = 0;
 		r->hold[0] = n % 2;
 		r->cut_at = 1 + n / 2 * 5;
@@ -606,6 +635,7 @@ int main(void)
 		t(a_client_that_does_not_read_its_answers_is_not_read_from),
 		t(many_small_commands_at_once_are_all_answered),
 		t(cutting_hangs_up_at_once_and_ends_what_is_in_flight),
+		t(a_disk_that_was_cut_off_is_refused_until_it_is_admitted_again),
 		t(a_request_may_end_after_its_client_and_holds_its_place_till_then),
 		t(the_backend_may_cut_from_within_a_request),
 		t(requests_of_a_client_that_is_gone_are_cancelled),

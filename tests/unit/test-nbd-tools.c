@@ -261,6 +261,7 @@ static void a_client_that_is_cut_off_fails_and_does_not_hang(void **state)
 		run(f, "qemu-img convert -n -f raw -O raw %s " URI("disk0"), f->file, f->r.path),
 		0);
 	f->r.cut_at = 0;
+	nbd_server_admit(f->r.server, 0);
 	f->r.n_requests = 0;
 	run_ok(f, "qemu-img convert -n -f raw -O raw %s " URI("disk0"), f->file, f->r.path);
 	assert_memory_equal(f->r.bytes[0], data, DISK_BYTES);
