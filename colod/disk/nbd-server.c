@@ -91,7 +91,7 @@ static int copy_exports(struct nbd_server *s, const struct nbd_export *exports, 
 		if (!nbd_name_ok(exports[i].name))
 			return err_set(e, EINVAL, "\"%s\" cannot be a disk's name: 1 to %d bytes",
 				       exports[i].name, NBD_NAME_MAX);
-		strcpy(s->names[i], exports[i].name);
+		memcpy(s->names[i], exports[i].name, strlen(exports[i].name));
 		s->exports[i] = (struct nbd_export){s->names[i], exports[i].bytes, false};
 	}
 	s->n_exports = n;

@@ -11,8 +11,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define RIG_DISKS    2
-#define RIG_HELD_MAX 64
+#define RIG_DISKS       2
+#define RIG_HELD_MAX    64
+#define RIG_DISK_BYTES  (4 * MIB)
+#define RIG_OTHER_BYTES (64 * KIB)
 
 /* Each field is the loop's thread's. */
 struct rig {
@@ -120,6 +122,15 @@ static inline void rig_closed(void *arg, unsigned export, const struct err *why)
 	assert_true(!why || (why->code && why->msg[0]));
 }
 
+/* The i-th of the held ones is done. */
+static inline void rig_done(struct rig *r, unsigned i, int error)
+{
+	struct nbd_request *rq = r->held[i];
+
+	memmove(r->held + i, r->held + i + 1, (--r->n_held - i) * sizeof(*r->held));
+	nbd_request_done(rq, error);
+}
+
 static const struct nbd_backend rig_backend = {
 	.read = rig_read,
 	.write = rig_write,
@@ -158,6 +169,29 @@ static inline void rig_stop(struct rig *r)
 	for (unsigned i = 0; i < RIG_DISKS; i++)
 		free(r->bytes[i]);
 	assert_int_equal(rmdir(r->dir), 0); /* the server has removed its socket */
+}
+
+/* A rig of its own loop, for a test that needs no more. */
+static inline int rig_setup(void **state)
+{
+	struct rig *r = malloc(sizeof(*r));
+	struct loop *loop;
+
+	assert_non_null(r);
+	assert_int_equal(loop_new(&loop, NULL), 0);
+	rig_start(r, loop, RIG_DISK_BYTES, RIG_OTHER_BYTES);
+	*state = r;
+	return 0;
+}
+
+static inline int rig_teardown(void **state)
+{
+	struct rig *r = *state;
+
+	rig_stop(r);
+	loop_free(r->loop);
+	free(r);
+	return 0;
 }
 
 static inline int rig_connect(const char *path)
@@ -257,6 +291,13 @@ static inline void rig_hung_up(struct rig *r, int fd)
 	uint8_t byte;
 
 	assert_int_equal(rig_hear(r, fd, &byte, 1), 0);
+}
+
+/* Until there is nothing to do. */
+static inline void rig_turn_all(struct rig *r)
+{
+	while (loop_step(r->loop, 0) == 1)
+		;
 }
 
 #endif
