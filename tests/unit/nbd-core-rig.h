@@ -90,6 +90,17 @@ static inline void on_event(struct fixture *f, int event)
 	f->bye += event == NBD_BYE;
 }
 
+/* Room is within the core's own buffer or the request's. */
+static inline void assert_room(const struct fixture *f, const uint8_t *at, size_t room)
+{
+	const uint8_t *in = f->core.in;
+
+	if (at >= in && at <= in + sizeof(f->core.in))
+		assert_true(room <= (size_t)(in + sizeof(f->core.in) - at));
+	else
+		assert_true(at >= f->buffer && at + room <= f->buffer + NBD_BLOCK_MAX);
+}
+
 /* Feed what was said in pieces of at most @piece bytes. */
 static inline void feed(struct fixture *f, size_t piece)
 {
@@ -99,11 +110,13 @@ static inline void feed(struct fixture *f, size_t piece)
 	hear(f);
 	while (f->left) {
 		uint8_t *at;
-		size_t n = MIN(MIN(nbd_core_room(&f->core, &at), piece), f->left);
+		size_t room = nbd_core_room(&f->core, &at);
+		size_t n = MIN(MIN(room, piece), f->left);
 		int r;
 
 		if (!n)
 			break;
+		assert_room(f, at, room);
 		memcpy(at, from, n);
 		from += n;
 		f->left -= n;

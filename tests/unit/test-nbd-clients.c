@@ -190,6 +190,47 @@ static void before_a_peaceful_end_everything_is_answered(void **state)
 	turn_until(r->loop, r->n_closed == 2);
 }
 
+static void a_peaceful_end_waits_for_a_client_that_reads_slowly(void **state)
+{
+	struct rig *r = *state;
+	autoclose int fd = rig_attach(r, "disk0");
+	autofree uint8_t *got = malloc(MIB);
+
+	for (unsigned i = 0; i < 4; i++)
+		rig_command(r, fd, NBD_CMD_READ, 0, i, 0, MIB);
+	rig_command(r, fd, NBD_CMD_DISC, 0, 0, 0, 0);
+	rig_turn_all(r);
+	assert_int_equal(r->n_requests, 4);
+	assert_int_equal(r->n_closed, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(rig_reply(r, fd, i), 0);
+		assert_int_equal(rig_hear(r, fd, got, MIB), MIB);
+	}
+	rig_hung_up(r, fd);
+	assert_true(r->closed_in_peace);
+}
+
+static void nothing_of_a_client_is_left_for_the_next(void **state)
+{
+	struct rig *r = *state;
+
+	for (unsigned n = 0; n < 2 * NBD_CONNS_MAX; n++) {
+		autoclose int fd = rig_attach(r, "disk0");
+		uint8_t some[1000];
+
+		/* An answer half sent, a write half read. */
+		rig_command(r, fd, NBD_CMD_FLUSH, 0, n, 0, 0);
+		assert_int_equal(rig_reply(r, fd, n), 0);
+		rig_command(r, fd, NBD_CMD_READ, 0, 1, 0, NBD_BLOCK_MAX);
+		assert_int_equal(rig_hear(r, fd, some, sizeof(some)), sizeof(some));
+		rig_command(r, fd, NBD_CMD_WRITE, 0, 2, 0, NBD_BLOCK_MAX);
+		rig_send(r, fd, some, sizeof(some));
+		rig_turn_all(r);
+		close_fd(&fd);
+		turn_until(r->loop, r->n_closed == n + 1);
+	}
+}
+
 static void a_negotiation_can_be_aborted(void **state)
 {
 	struct rig *r = *state;
@@ -343,6 +384,8 @@ int main(void)
 		t(requests_of_a_client_that_is_gone_are_cancelled),
 		t(a_client_that_goes_half_way_through_a_write_leaves_nothing),
 		t(before_a_peaceful_end_everything_is_answered),
+		t(a_peaceful_end_waits_for_a_client_that_reads_slowly),
+		t(nothing_of_a_client_is_left_for_the_next),
 		t(a_negotiation_can_be_aborted),
 		t(garbage_ends_its_own_connection_only),
 		t(more_clients_than_places_are_hung_up_on),

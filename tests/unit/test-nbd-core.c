@@ -76,7 +76,7 @@ struct verdict {
 
 static void assert_verdict(struct fixture *f, const struct verdict *v)
 {
-	static const uint8_t data[512];
+	static const uint8_t data[32 * KIB]; /* more than is skipped at once */
 	uint32_t left = v->type == NBD_CMD_WRITE ? v->length : 0;
 
 	attach(f, "disk0");
@@ -84,7 +84,7 @@ static void assert_verdict(struct fixture *f, const struct verdict *v)
 	feed(f, 100);
 	for (; left; left -= MIN(left, sizeof(data))) {
 		say(&f->said, data, MIN(left, sizeof(data)));
-		feed(f, 512);
+		feed(f, SIZE_MAX);
 	}
 	/* The stream is still understood. */
 	say_command(&f->said, NBD_CMD_FLUSH, 0, 10, 0, 0);
