@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
 	MAGIC = 1,    /* wherever an option or a command begins, its magic is put right */
-	ATTACHED = 2, /* the negotiation is over */
+	ATTACHED = 2, /* the negotiation is over; the rest of that byte chooses the export */
 };
 
 /* What a run gave, mixed into numbers. */
@@ -66,10 +66,12 @@ static void correct(struct nbd_core *c)
 		put_be32(c->in, UINT32_C(0x25609513));
 }
 
-static void attach(struct nbd_core *c, struct heard *h)
+static void attach(struct nbd_core *c, struct heard *h, unsigned export)
 {
-	static const uint8_t hello[] = "\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0\1c";
+	uint8_t hello[] = "\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0\1a";
 	const uint8_t *from = hello;
+
+	hello[sizeof(hello) - 2] += (uint8_t)(export % 3);
 
 	while (nbd_core_export(c) == NBD_EXPORT_UNKNOWN) {
 		uint8_t *at;
@@ -86,15 +88,15 @@ static void attach(struct nbd_core *c, struct heard *h)
 static void feed(struct heard *h, unsigned how, const uint8_t *data, size_t size, size_t piece)
 {
 	static struct nbd_core c;
-	autofree uint8_t *buffer =
-		NULL; /* exactly as large, so that the sanitizer sees a byte beyond */
+	/* Exactly as large, so that the sanitizer sees a byte beyond. */
+	autofree uint8_t *buffer = NULL;
 	struct err e;
 	uint8_t *at;
 	size_t room;
 
 	nbd_core_init(&c, disks, ARRAY_SIZE(disks));
 	if (how & ATTACHED)
-		attach(&c, h);
+		attach(&c, h, how >> 2);
 	drain(&c, h);
 	while (size && (room = nbd_core_room(&c, &at))) {
 		size_t n = MIN(MIN(room, piece), size);
