@@ -149,17 +149,30 @@ static void view_of(struct seg *v, const struct pkt *p, uint32_t seq_offset)
 	list_init(&v->node);
 }
 
+/*
+ * The guests' streams were equal to their end, and the client has ended its own: a RST that follows only
+ * says that the primary has forgotten the connection, as it does when it has too many of them. The
+ * secondary, with others of them, need not have.
+ */
+static bool is_closed(const struct flow *f)
+{
+	return f->p_fin && f->peer_fin && f->has_base && seq_le(f->p_end, f->matched);
+}
+
 static bool may_release(const struct flow *f, const struct seg *s)
 {
 	if (f->p_syn_alone || f->s_syn_alone)
 		return false;
 	if (s->flags & TCP_RST)
-		return f->s_rst;
+		return f->s_rst || is_closed(f);
 	if (s->seq_len && !seq_le(seg_end(s), f->matched))
 		return false;
 	if (s->seq_len && f->met_half_way && seq_lt(s->seq, f->base))
 		return false;
-	return !(s->flags & TCP_ACK) || (f->has_s_ack && seq_le(s->ack, f->s_ack));
+	if (!(s->flags & TCP_ACK))
+		return true;
+	/* The other way round: instead of the client's FIN alone the secondary has answered with a RST. */
+	return f->has_s_ack && seq_le(s->ack, f->s_ack + (f->s_rst && is_closed(f)));
 }
 
 static void note_release(struct flow *f, const struct seg *s)

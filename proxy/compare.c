@@ -228,7 +228,11 @@ void compare_inbound(struct compare *c, uint8_t nic, const struct pkt *p, uint64
 	f->peer_fin |= !!(p->tcp_flags & TCP_FIN);
 	if (!(p->tcp_flags & TCP_SYN))
 		cmp_flow_established(c, f);
-	cmp_flow_settle(c, f);
+	/* A RST that waits for the client's FIN: they come by different ways. */
+	if (!list_empty(&f->held) && !cmp_flow_waits(c, f))
+		cmp_tcp_continue(c, f);
+	else
+		cmp_flow_settle(c, f);
 }
 
 /* What the flows know of the last generation does not count any more. */
