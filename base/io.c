@@ -9,8 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Drop @done bytes from the front of an iovec; returns how many entries are used up. */
-static int iov_advance(struct iovec *iov, int n, size_t done)
+int io_iov_advance(struct iovec *iov, int n, size_t done)
 {
 	int i = 0;
 
@@ -35,7 +34,7 @@ int io_readv_full(int fd, struct iovec *iov, int n)
 			return -errno;
 		if (r == 0)
 			return -ECONNRESET;
-		used = iov_advance(iov, n, (size_t)r);
+		used = io_iov_advance(iov, n, (size_t)r);
 		iov += used;
 		n -= used;
 	}
@@ -55,7 +54,7 @@ int io_writev_full(int fd, struct iovec *iov, int n)
 			continue;
 		if (r < 0)
 			return -errno;
-		used = iov_advance(iov, n, (size_t)r);
+		used = io_iov_advance(iov, n, (size_t)r);
 		iov += used;
 		n -= used;
 	}

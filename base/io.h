@@ -15,6 +15,9 @@ int io_read_full(int fd, void *buf, size_t len);
 /** io_write_full() - write exactly @len bytes; never raises SIGPIPE on a socket. 0 or -errno. */
 int io_write_full(int fd, const void *buf, size_t len);
 
+/** io_iov_advance() - drop @done bytes from the front of @n entries; how many of them are used up. */
+int io_iov_advance(struct iovec *iov, int n, size_t done);
+
 /** io_writev_full() - write all of @iov; the array is modified. 0 or -errno. */
 int io_writev_full(int fd, struct iovec *iov, int n);
 

@@ -50,7 +50,7 @@ void daemon_fds_keep(struct daemon *d)
 
 void daemon_fds_drop(struct daemon *d)
 {
-	int n = d->fds_taken ? 0 : sd_listen_fds(1);
+	int n = sd_listen_fds(1); /* none any more when they were taken */
 
 	if (n <= 0 && !d->fds_taken)
 		return;

@@ -2,6 +2,7 @@
 /* Writing extents to a file or block device. */
 #include "colod/disk/disk-writer.h"
 
+#include "base/io.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -17,20 +18,6 @@ void disk_writer_init(struct disk_writer *w, int fd, const struct write_hook *ho
 	*w = (struct disk_writer){.fd = fd, .hook = *hook};
 }
 
-/* *iov is behind the first @n bytes. */
-static void advance(struct iovec **iov, int *left, size_t n)
-{
-	while (*left && n >= (*iov)->iov_len) {
-		n -= (*iov)->iov_len;
-		++*iov;
-		--*left;
-	}
-	if (!*left)
-		return;
-	(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + n;
-	(*iov)->iov_len -= n;
-}
-
 int disk_writer_flush(struct disk_writer *w)
 {
 	struct iovec *iov = w->iov;
@@ -41,6 +28,7 @@ int disk_writer_flush(struct disk_writer *w)
 	w->len = 0;
 	while (left) {
 		ssize_t n;
+		int used;
 
 		write_hook_call(&w->hook);
 		n = pwritev(w->fd, iov, left, (off_t)at);
@@ -49,7 +37,9 @@ int disk_writer_flush(struct disk_writer *w)
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		at += (uint64_t)n;
-		advance(&iov, &left, (size_t)n);
+		used = io_iov_advance(iov, left, (size_t)n);
+		iov += used;
+		left -= used;
 	}
 	return 0;
 }

@@ -2,6 +2,8 @@
 /* Runs of units in a mapping that is made once. */
 #include "colod/disk/nbd-pool.h"
 
+#include "base/pool.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -9,14 +11,9 @@
 
 int nbd_pool_init(struct nbd_pool *p)
 {
-	void *base = mmap(NULL, NBD_POOL_BYTES, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (base == MAP_FAILED)
-		return -ENOMEM;
-	p->base = base;
 	memset(p->used, 0, sizeof(p->used));
-	return 0;
+	p->base = map_pages(NBD_POOL_BYTES);
+	return p->base ? 0 : -ENOMEM;
 }
 
 void nbd_pool_destroy(struct nbd_pool *p)
